@@ -1,0 +1,23 @@
+//! The sans-IO contract of Starling's state machines, and the mio event loop that runs a machine on
+//! real sockets.
+//!
+//! Two halves live here. The contract ([`Machine`], [`Event`], [`Action`], [`Time`], [`Rng`],
+//! [`Source`]) is all that the tracker and peer cores may see of the outside world. The driver
+//! ([`Reactor`]) is one way of running a machine; the deterministic simulator in `tests` is the other.
+//!
+//! This crate names no message, frame, piece or swarm: it moves bytes, time and task results.
+
+pub mod clock;
+mod machine;
+mod rng;
+pub mod seed;
+mod source;
+mod time;
+
+pub use machine::{
+    Action, Actions, CloseCause, CloseReason, ConnId, ConnectError, Event, Machine, RangeError,
+    RangeTag, TaskId, TaskRunner,
+};
+pub use rng::Rng;
+pub use source::{FileStamp, Source};
+pub use time::Time;

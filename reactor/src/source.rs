@@ -1,0 +1,138 @@
+//! What a block is served from: a read-only mapping of a file that is not to change, or bytes in memory.
+//!
+//! Nobody in user space touches a mapping: if its file is cut short, a system call on the missing part
+//! fails with EFAULT (one closed connection), while a load instruction would raise SIGBUS (a dead
+//! process). So [`Source`] hands mapped bytes out inside this crate only, to be passed to `writev`.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+/// What identifies one state of a file's content: if none of this changed, the content is believed
+/// unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileStamp {
+    /// Device of the file system.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Last change of the content, nanoseconds since 1970.
+    pub mtime_ns: i128,
+    /// Last change of content or attributes, nanoseconds since 1970.
+    pub ctime_ns: i128,
+}
+
+impl FileStamp {
+    /// The stamp in a file's metadata.
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
+        const SECOND: i128 = 1_000_000_000;
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            mtime_ns: i128::from(metadata.mtime()) * SECOND + i128::from(metadata.mtime_nsec()),
+            ctime_ns: i128::from(metadata.ctime()) * SECOND + i128::from(metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether content written under `self` is still what a file stamped `other` holds. Attributes and
+    /// links may have changed in between, so the change time does not count.
+    pub fn same_content(&self, other: &Self) -> bool {
+        (self.device, self.inode, self.len, self.mtime_ns)
+            == (other.device, other.inode, other.len, other.mtime_ns)
+    }
+}
+
+/// Immutable bytes to serve ranges from; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Source(Arc<Inner>);
+
+#[derive(Debug)]
+enum Inner {
+    Memory(Vec<u8>),
+    Mapped { file: File, stamp: Option<FileStamp>, map: Mmap },
+}
+
+impl Source {
+    /// Bytes in memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Inner::Memory(bytes)))
+    }
+
+    /// A read-only mapping of the first `len` bytes of `file`.
+    ///
+    /// With a `stamp`, [`Source::is_unchanged`] compares the file with it: for files that belong to the
+    /// user. Without one the file may still be written to, by this process only, as a fetch does while
+    /// it serves the pieces that it has stored already.
+    ///
+    /// # Errors
+    /// When `len` is 0 or the file can't be mapped.
+    #[allow(unsafe_code, reason = "mapping a file is unsafe because others may change it")]
+    pub fn map(file: File, len: u64, stamp: Option<FileStamp>) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        if len == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot map an empty range"));
+        }
+        // SAFETY: the bytes of the mapping are never read by this process's own instructions, only
+        // handed to `writev` by address, which answers EFAULT where the file has shrunk. No `&[u8]` of
+        // a mapping leaves this crate, and nothing inside it looks at one.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(&file) }?;
+        Ok(Self(Arc::new(Inner::Mapped { file, stamp, map })))
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes().len() as u64
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the file behind it is, as far as its stamp tells, the one that was opened. One `fstat`.
+    pub fn is_unchanged(&self) -> bool {
+        match &*self.0 {
+            Inner::Memory(_) | Inner::Mapped { stamp: None, .. } => true,
+            Inner::Mapped { file, stamp: Some(stamp), .. } => {
+                file.metadata().is_ok_and(|now| FileStamp::of(&now).same_content(stamp))
+            }
+        }
+    }
+
+    /// Reads exactly `range` into `out` with ordinary reads; for drivers without sockets, and tests.
+    ///
+    /// # Errors
+    /// When the range is not wholly there (any more), or the read fails.
+    pub fn read_range(&self, range: Range<u64>, out: &mut Vec<u8>) -> io::Result<()> {
+        let outside = || io::Error::new(io::ErrorKind::UnexpectedEof, "range outside the source");
+        let start = usize::try_from(range.start).map_err(|_| outside())?;
+        let end = usize::try_from(range.end).map_err(|_| outside())?;
+        match &*self.0 {
+            Inner::Memory(bytes) => {
+                out.extend_from_slice(bytes.get(start..end).ok_or_else(outside)?);
+            }
+            Inner::Mapped { file, .. } => {
+                let len = end.checked_sub(start).ok_or_else(outside)?;
+                let old = out.len();
+                out.resize(old + len, 0);
+                file.read_exact_at(&mut out[old..], range.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes, for `writev` only: see the module's text for why nobody may look at them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &*self.0 {
+            Inner::Memory(bytes) => bytes,
+            Inner::Mapped { map, .. } => map,
+        }
+    }
+}
