@@ -1,1 +1,9 @@
-//! Being built.
+//! Starling's peer: seeds and fetches files by name.
+//!
+//! The core is a pure state machine: events in, actions out. [`disk`] says what blocking work it asks
+//! for, [`job`] what it can be told to do, [`notice`] what it tells. [`storage`] does the blocking work
+//! on real files; `cli` turns command lines into jobs and notices into text.
+
+pub mod disk;
+pub mod job;
+pub mod notice;
