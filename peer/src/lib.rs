@@ -7,3 +7,4 @@
 pub mod disk;
 pub mod job;
 pub mod notice;
+pub mod tracker_client;
