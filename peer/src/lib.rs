@@ -7,4 +7,9 @@
 pub mod disk;
 pub mod job;
 pub mod notice;
+pub mod picker;
+pub mod pipeline;
+pub mod rates;
+pub mod session;
 pub mod tracker_client;
+pub mod uploads;
