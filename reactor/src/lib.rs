@@ -8,16 +8,34 @@
 //! This crate names no message, frame, piece or swarm: it moves bytes, time and task results.
 
 pub mod clock;
+mod conn;
+mod connect;
+mod conns;
+mod descriptors;
+mod event_loop;
+mod listener;
 mod machine;
+mod options;
+mod ready_queue;
 mod rng;
 pub mod seed;
+mod send_queue;
+mod signals;
 mod source;
+mod stats;
+mod steps;
+mod tasks;
 mod time;
+mod token;
+
+pub use event_loop::Reactor;
 
 pub use machine::{
     Action, Actions, CloseCause, CloseReason, ConnId, ConnectError, Event, Machine, RangeError,
     RangeTag, TaskId, TaskRunner,
 };
+pub use options::Options;
 pub use rng::Rng;
 pub use source::{FileStamp, Source};
+pub use stats::{Lag, Stats};
 pub use time::Time;
