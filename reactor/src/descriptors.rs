@@ -14,12 +14,29 @@ pub(crate) fn connections_max(options: &Options) -> usize {
             Err(error) => log::debug!("soft limit of open files not raised error={error}"),
         }
     }
-    let Some(files) = limit.current.and_then(|current| usize::try_from(current).ok()) else {
-        return options.max_connections;
-    };
-    let room = files - options.reserved_descriptors.min(files / 2);
-    if room < options.max_connections {
-        log::debug!("connections capped at {room} by the limit of {files} open files");
+    let files = limit.current.and_then(|current| usize::try_from(current).ok());
+    let max = capped(options, files.unwrap_or(usize::MAX));
+    if max < options.max_connections {
+        log::debug!("connections capped at {max} by the limit of open files");
     }
-    options.max_connections.min(room)
+    max
+}
+
+fn capped(options: &Options, files: usize) -> usize {
+    options.max_connections.min(files - options.reserved_descriptors.min(files / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_keep_their_share() {
+        let options =
+            Options { max_connections: 1000, reserved_descriptors: 100, ..Options::default() };
+        for (files, max) in [(0, 0), (1, 1), (64, 32), (300, 200), (1100, 1000), (usize::MAX, 1000)]
+        {
+            assert_eq!(capped(&options, files), max, "{files} files");
+        }
+    }
 }

@@ -123,3 +123,35 @@ impl Backoff {
         self.retry_at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn both_families_fit_on_one_port() {
+        let four = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap();
+        let port = four.socket.local_addr().unwrap().port();
+        // A host without IPv6 has nothing to show here.
+        if let Ok(six) = Listener::bind((Ipv6Addr::LOCALHOST, port).into(), 1) {
+            assert!(SockRef::from(&six.socket).only_v6().unwrap());
+        }
+    }
+
+    #[test]
+    fn one_warning_per_minute_and_no_wait_after_relief() {
+        let mut backoff = Backoff::default();
+        let start = Time::ZERO + Duration::from_secs(5);
+        let retry = start + Duration::from_millis(100);
+        assert!(backoff.start(start, retry));
+        assert!(backoff.waits(start) && !backoff.waits(retry));
+        assert!(!backoff.start(retry, retry + Duration::from_millis(100)));
+        backoff.end();
+        assert!(!backoff.waits(retry));
+        assert!(backoff.warn(start + WARN_INTERVAL));
+    }
+}

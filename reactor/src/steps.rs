@@ -196,9 +196,10 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
                 return;
             };
             let id = conn.id;
-            match conn.read(buffer) {
+            let room = buffer.len().min(left);
+            match conn.read(&mut buffer[..room]) {
                 Reading::Bytes(count) => {
-                    left = left.saturating_sub(count);
+                    left -= count;
                     self.stats.bytes_in += count as u64;
                     self.deliver(Event::Received { conn: id, bytes: &buffer[..count] });
                 }

@@ -1,0 +1,11 @@
+//! The driver on real loopback sockets, through its public door.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod connects;
+mod exits;
+mod fairness;
+mod ranges;
+mod rig;
+mod streams;
+mod tasks;
