@@ -37,8 +37,10 @@ fn child() {
 }
 
 fn tell(text: &str) {
-    println!("\nchild: {text}");
-    stdout().flush().unwrap();
+    // On a line of its own, whatever the test harness has begun to write.
+    let mut out = stdout().lock();
+    write!(out, "\nchild: {text}\n").unwrap();
+    out.flush().unwrap();
 }
 
 struct Running {
