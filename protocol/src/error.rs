@@ -17,6 +17,12 @@ pub enum DecodeError {
         /// The type.
         kind: u8,
     },
+    /// A tag in a HELLO that must be understood, and is not.
+    #[error("unknown tag {tag:#06x} that must be understood [H-22]")]
+    UnknownTag {
+        /// The tag.
+        tag: u16,
+    },
     /// A frame header that claims more or less than its type allows; found before reading the payload.
     #[error("frame type {kind:#04x} of {len} bytes, expected {min} to {max}")]
     Length {
@@ -48,7 +54,7 @@ impl DecodeError {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::NotOurs => None,
-            Self::UnknownType { .. } => Some(Code::UNKNOWN_TYPE),
+            Self::UnknownType { .. } | Self::UnknownTag { .. } => Some(Code::UNKNOWN_TYPE),
             Self::Length { .. } => Some(Code::LIMIT),
             Self::Field { .. } => Some(Code::MALFORMED),
         }

@@ -7,6 +7,7 @@
 mod bitmap;
 mod codes;
 mod error;
+pub mod frame;
 mod frame_reader;
 mod geometry;
 pub mod hex;
@@ -15,7 +16,9 @@ pub mod limits;
 mod manifest;
 pub mod message;
 mod metafile;
+mod rules;
 mod safe_path;
+mod wire;
 
 pub use bitmap::PieceSet;
 pub use codes::Code;
@@ -24,7 +27,7 @@ pub use frame_reader::{FrameReader, Incoming};
 pub use geometry::{BlockRef, Geometry, PieceIndex, PieceSpan};
 pub use ids::{ChannelId, Digest, NodeId, ObjectId, PublisherKey, RequestId};
 pub use manifest::{Entry, EntryKind, Manifest, ManifestError};
-pub use message::{Holding, Message, PeerAddr, Record};
+pub use message::{Holding, Message, PeerAddr, Record, negotiate};
 pub use metafile::Metafile;
 pub use safe_path::{PathError, SafePath};
 
@@ -45,6 +48,18 @@ pub fn holdings_digest(holdings: impl IntoIterator<Item = (ObjectId, Holding)>) 
 /// # Errors
 /// [`PathError`] says which rule is broken.
 pub fn check_name(name: &str) -> Result<SafePath, PathError> {
-    let _ = name;
-    todo!("protocol helper")
+    let path = SafePath::new(name)?;
+    // `NAME@3` and `NAME@sha256:9f2c...` are how people write one version of a name.
+    let is_version =
+        name.rsplit_once('@').is_some_and(|(_, end)| match end.strip_prefix("sha256:") {
+            Some(digits) => !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit()),
+            None => !end.is_empty() && end.bytes().all(|b| b.is_ascii_digit()),
+        });
+    if is_version {
+        return Err(PathError {
+            problem: "a name that ends like a version",
+            rule: rules::NAME_VERSION,
+        });
+    }
+    Ok(path)
 }

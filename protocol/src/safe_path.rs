@@ -4,6 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::limits::{MAX_DEPTH, MAX_PATH, MAX_SEGMENT};
+use crate::rules;
+
 /// Why a path is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{problem} [{rule}]")]
@@ -25,8 +28,33 @@ impl SafePath {
     /// # Errors
     /// [`PathError`] says which rule it breaks.
     pub fn new(path: &str) -> Result<Self, PathError> {
-        let _ = path;
-        todo!("protocol helper")
+        let refuse = |problem, rule| Err(PathError { problem, rule });
+        if path.is_empty() || path.len() > MAX_PATH {
+            return refuse("a path of no bytes, or of more than 1,024", rules::PATH_LEN);
+        }
+        if path.bytes().any(|byte| byte < 0x20 || byte == 0x7F || byte == b'\\') {
+            return refuse("a control byte or a backslash in a path", rules::PATH_BYTES);
+        }
+        for (depth, segment) in path.split('/').enumerate() {
+            match segment {
+                "" => {
+                    let problem = "an empty segment in a path, or '/' at its start or end";
+                    return refuse(problem, rules::PATH_SEGMENTS);
+                }
+                "." | ".." => {
+                    return refuse("a segment '.' or '..' in a path", rules::SEGMENT_DOTS);
+                }
+                _ if segment.len() > MAX_SEGMENT => {
+                    let problem = "a segment of more than 255 bytes in a path";
+                    return refuse(problem, rules::SEGMENT_LEN);
+                }
+                _ if depth >= MAX_DEPTH => {
+                    return refuse("a path of more than 64 segments", rules::PATH_SEGMENTS);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(path.to_owned()))
     }
 
     /// The whole path.

@@ -5,19 +5,84 @@
 //! goes straight from the receive buffer into the piece it belongs to (see [`crate::FrameReader`]).
 
 mod common;
+mod names;
 mod peer;
+mod presence;
 mod record;
-mod tracker;
 
-pub use common::{Bye, Hello, Role, Tlv, TlvTag};
-pub use peer::{Bitmap, Block, Cancel, Close, DataHead, Have, Holdings, Open, Reject, Request, Window};
-pub use record::{Holding, PeerAddr, Record};
-pub use tracker::{
-    Announce, AnnounceEntry, Beat, Find, FindKey, Lease, List, Page, PageEntry, Publish, Status,
-    Summary, SummaryRequest, Swarm, Unpublish,
+pub use common::{Bye, Hello, Role, Tlv, TlvTag, negotiate};
+pub use names::{Find, FindKey, List, Page, PageEntry, Publish, Status, Swarm, Unpublish};
+pub use peer::{
+    Bitmap, Block, Cancel, Close, DataHead, Have, Holdings, Open, Reject, Request, Window,
 };
+pub use presence::{Announce, AnnounceEntry, Beat, Lease, Summary, SummaryRequest};
+pub use record::{Holding, PeerAddr, Record};
 
 use crate::DecodeError;
+use crate::frame::{self, Header, kind};
+use crate::wire::{Reader, Writer};
+
+/// The payload of one frame type. `read` leaves trailing bytes to the caller; `write` clips what would
+/// make a frame that no receiver accepts.
+trait Body: Sized {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    fn write(&self, w: &mut Writer<'_>);
+}
+
+macro_rules! bodies {
+    ($($variant:ident = $kind:ident;)*) => {
+        /// The payload of a type that has one and is not streamed.
+        fn read_body(kind: u8, r: &mut Reader<'_>) -> Result<Message, DecodeError> {
+            match kind {
+                kind::NOOP => Ok(Message::Noop),
+                $(kind::$kind => Body::read(r).map(Message::$variant),)*
+                _ => Err(DecodeError::UnknownType { kind }),
+            }
+        }
+
+        impl Message {
+            /// The type of its frame.
+            pub fn kind(&self) -> u8 {
+                match self {
+                    Self::Noop => kind::NOOP,
+                    $(Self::$variant(_) => kind::$kind,)*
+                }
+            }
+
+            fn write_body(&self, w: &mut Writer<'_>) {
+                match self {
+                    Self::Noop => {}
+                    $(Self::$variant(body) => body.write(w),)*
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    Hello = HELLO;
+    Bye = BYE;
+    Open = OPEN;
+    Close = CLOSE;
+    Bitmap = BITMAP;
+    Have = HAVE;
+    Request = REQUEST;
+    Reject = REJECT;
+    Cancel = CANCEL;
+    Window = WINDOW;
+    Beat = BEAT;
+    Lease = LEASE;
+    Announce = ANNOUNCE;
+    Publish = PUBLISH;
+    Unpublish = UNPUBLISH;
+    Find = FIND;
+    Swarm = SWARM;
+    List = LIST;
+    Page = PAGE;
+    Status = STATUS;
+    SummaryRequest = SUMMARY_REQUEST;
+    Summary = SUMMARY;
+}
 
 /// One decoded control message (every type but DATA, which is streamed, and ORDER, which is reserved).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,14 +142,28 @@ impl Message {
     /// # Errors
     /// [`DecodeError`] names the field, its offset, and the rule of the spec.
     pub fn decode(kind: u8, body: &[u8]) -> Result<Self, DecodeError> {
-        let _ = (kind, body);
-        todo!("protocol helper")
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        if !(Header { kind, len }.check()?) {
+            return Err(DecodeError::UnknownType { kind });
+        }
+        let mut r = Reader::new(body);
+        let message = read_body(kind, &mut r)?;
+        r.finish()?;
+        Ok(message)
     }
 
-    /// Appends the whole frame, header included.
+    /// Its name in the spec, for logs.
+    pub fn name(&self) -> &'static str {
+        frame::spec(self.kind()).map_or("", |spec| spec.name)
+    }
+
+    /// Appends the whole frame, header included. The frame is always one that a receiver's limits
+    /// allow: text is cut to fit; lists that are too long are a mistake of the caller, caught in debug
+    /// builds and cut otherwise.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!("protocol helper")
+        let mut w = Writer::frame(out, self.kind());
+        self.write_body(&mut w);
+        w.finish_frame();
     }
 
     /// The whole frame, header included.

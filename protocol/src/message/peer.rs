@@ -1,6 +1,12 @@
 //! Messages between peers.
 
-use crate::{ChannelId, Code, ObjectId};
+use byteorder::{BigEndian, ByteOrder};
+
+use crate::frame::{Header, kind};
+use crate::limits::{MANIFEST_PIECE, MAX_BLOCK, MAX_MANIFEST, MAX_PIECES};
+use crate::message::Body;
+use crate::wire::{Reader, Writer};
+use crate::{ChannelId, Code, DecodeError, ObjectId, PieceSet, rules};
 
 /// 0x10 OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,4 +110,221 @@ pub struct Cancel {
 pub struct Window {
     /// How many requests may be open at the sender, over all channels; 0 = paused.
     pub requests: u16,
+}
+
+impl Holdings {
+    /// What a BITMAP says about a set, in its shortest form.
+    pub fn of(set: &PieceSet) -> Self {
+        if set.is_full() {
+            Self::All
+        } else if set.is_empty() {
+            Self::None
+        } else {
+            Self::Bits(set.as_bytes().to_vec())
+        }
+    }
+
+    /// The set that it is for an object of `piece_count` pieces; `None` if bits and count disagree.
+    pub fn to_set(&self, piece_count: u32) -> Option<PieceSet> {
+        match self {
+            Self::None => Some(PieceSet::empty(piece_count)),
+            Self::All => Some(PieceSet::full(piece_count)),
+            Self::Bits(bits) => PieceSet::from_bytes(piece_count, bits),
+        }
+    }
+}
+
+impl Block {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            channel: ChannelId(r.u32("ch")?),
+            piece: r.u32("piece")?,
+            begin: r.u32("begin")?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u32(self.channel.0);
+        w.u32(self.piece);
+        w.u32(self.begin);
+    }
+
+    /// Whether it is a block of the manifest rather than of a piece.
+    pub fn is_manifest(&self) -> bool {
+        self.piece == MANIFEST_PIECE
+    }
+}
+
+impl DataHead {
+    /// Bytes of it on the wire.
+    pub(crate) const LEN: u32 = 12;
+
+    /// From the first bytes of a payload of `payload_len` bytes, a length that is known to be allowed.
+    pub(crate) fn read(head: &[u8], payload_len: u32) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(head);
+        let block = Block::read(&mut r)?;
+        r.finish()?;
+        Ok(Self { block, len: payload_len - Self::LEN })
+    }
+
+    /// Frame header and head of a DATA frame, to be followed by the data.
+    pub fn to_frame_head(&self) -> [u8; 16] {
+        debug_assert!((1..=MAX_BLOCK).contains(&self.len), "a DATA of {} bytes", self.len);
+        let mut head = [0; 16];
+        Header { kind: kind::DATA, len: self.len.clamp(1, MAX_BLOCK) + Self::LEN }.write(&mut head);
+        let Block { channel, piece, begin } = self.block;
+        BigEndian::write_u32_into(&[channel.0, piece, begin], &mut head[4..]);
+        head
+    }
+}
+
+impl Body for Open {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { channel: ChannelId(r.u32("ch")?), object: ObjectId(r.array("object")?) })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u32(self.channel.0);
+        w.bytes(&self.object.0);
+    }
+}
+
+impl Body for Close {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { channel: ChannelId(r.u32("ch")?), code: Code(r.u16("code")?) })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u32(self.channel.0);
+        w.u16(self.code.0);
+    }
+}
+
+impl Bitmap {
+    /// Whoever can't serve the manifest yet knows of no piece.
+    fn is_consistent(&self) -> bool {
+        self.manifest_len > 0 || (self.piece_count == 0 && self.holdings == Holdings::None)
+    }
+}
+
+impl Body for Bitmap {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let channel = ChannelId(r.u32("ch")?);
+        let manifest_len = r.u32_in("manifest_len", 0..=MAX_MANIFEST, rules::RANGE)?;
+        let piece_count = r.u32_in("piece_count", 0..=MAX_PIECES, rules::RANGE)?;
+        let at = r.offset();
+        let kind = r.u8("kind")?;
+        r.check(kind <= 2, at, "kind", "expected 0, 1 or 2", rules::RANGE)?;
+        let at = r.offset();
+        let bits = r.bytes("bits", r.remaining())?;
+        // [P-16]
+        let expected = if kind == 2 { piece_count.div_ceil(8) as usize } else { 0 };
+        r.check(bits.len() == expected, at, "bits", "wrong length", rules::BITMAP_LEN)?;
+        let holdings = match kind {
+            0 => Holdings::None,
+            1 => Holdings::All,
+            _ => {
+                // [P-17]
+                let spare = PieceSet::from_bytes(piece_count, bits).is_some();
+                let problem = "a bit beyond the last piece is set";
+                r.check(spare, at, "bits", problem, rules::BITMAP_SPARE)?;
+                Holdings::Bits(bits.to_vec())
+            }
+        };
+        let bitmap = Self { channel, manifest_len, piece_count, holdings };
+        // [P-18]
+        let problem = "pieces without a manifest";
+        r.check(bitmap.is_consistent(), 4, "manifest_len", problem, rules::BITMAP_EMPTY)?;
+        Ok(bitmap)
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        debug_assert!(self.is_consistent(), "a BITMAP with pieces, without a manifest");
+        debug_assert!(self.holdings.to_set(self.piece_count).is_some(), "bits do not fit");
+        w.u32(self.channel.0);
+        w.u32(self.manifest_len);
+        w.u32(self.piece_count);
+        match &self.holdings {
+            Holdings::None => w.u8(0),
+            Holdings::All => w.u8(1),
+            Holdings::Bits(bits) => {
+                w.u8(2);
+                w.bytes(&bits[..bits.len().min(w.room())]);
+            }
+        }
+    }
+}
+
+impl Have {
+    /// Most pieces in one frame.
+    pub const MAX_PIECES: usize = (65_536 - 4) / 4;
+}
+
+impl Body for Have {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let channel = ChannelId(r.u32("ch")?);
+        // [P-21]
+        let whole = !r.is_empty() && r.remaining().is_multiple_of(4);
+        r.check(whole, 4, "pieces", "expected one or more times 4 bytes", rules::HAVE_LEN)?;
+        let mut pieces = Vec::with_capacity(r.remaining() / 4);
+        while !r.is_empty() {
+            pieces.push(r.u32_in("piece", 0..=MAX_PIECES - 1, rules::HAVE_PIECE)?);
+        }
+        Ok(Self { channel, pieces })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        debug_assert!((1..=Self::MAX_PIECES).contains(&self.pieces.len()), "pieces in a HAVE");
+        w.u32(self.channel.0);
+        for piece in self.pieces.iter().take(Self::MAX_PIECES) {
+            debug_assert!(*piece < MAX_PIECES, "piece {piece}");
+            w.u32(*piece);
+        }
+    }
+}
+
+impl Body for Request {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            block: Block::read(r)?,
+            len: r.u32_in("len", 1..=MAX_BLOCK, rules::REQUEST_LEN)?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        debug_assert!((1..=MAX_BLOCK).contains(&self.len), "a REQUEST of {} bytes", self.len);
+        self.block.write(w);
+        w.u32(self.len.clamp(1, MAX_BLOCK));
+    }
+}
+
+impl Body for Reject {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { block: Block::read(r)?, code: Code(r.u16("code")?) })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        self.block.write(w);
+        w.u16(self.code.0);
+    }
+}
+
+impl Body for Cancel {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { block: Block::read(r)? })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        self.block.write(w);
+    }
+}
+
+impl Body for Window {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { requests: r.u16("requests")? })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        w.u16(self.requests);
+    }
 }
