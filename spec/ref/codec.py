@@ -76,7 +76,7 @@ def _check_number(spec: dict, value: int, offset: int) -> None:
 
 def _check_size(spec: dict, size: int, offset: int) -> None:
     if not spec.get("min", 0) <= size <= spec.get("max", size):
-        raise malformed(spec.get("rule", "F-10"), f"{size} is out of bounds", spec["name"], offset)
+        raise malformed("F-10", f"{size} is out of bounds", spec["name"], offset)
 
 
 def _bits(cursor: _Cursor, spec: dict, seen: dict) -> bytes:
@@ -91,6 +91,8 @@ def _bits(cursor: _Cursor, spec: dict, seen: dict) -> bytes:
 
 def _list(cursor: _Cursor, spec: dict) -> list:
     kind, offset, items = spec["type"][1:-1], cursor.at, []
+    if kind in INTEGERS and (cursor.left() % INTEGERS[kind] or not cursor.left()):
+        raise malformed("P-21", f"{cursor.left()} bytes for numbers", spec["name"], offset)
     while cursor.left():
         if kind in INTEGERS:
             at = cursor.at
@@ -99,9 +101,17 @@ def _list(cursor: _Cursor, spec: dict) -> list:
                 raise malformed(spec.get("rule", "F-10"), f"{value} is out of bounds", spec["name"], at)
             items.append(value)
         else:
-            items.append(_struct(cursor, kind))
+            items.append(_tlv(cursor) if kind == "Tlv" else _struct(cursor, kind))
     _check_size(spec, len(items), offset)
     return items
+
+
+def _tlv(cursor: _Cursor) -> dict:
+    offset = cursor.at
+    try:
+        return _struct(cursor, "Tlv")
+    except Violation:
+        raise malformed("H-20", "ends inside a TLV", "tlvs", offset) from None
 
 
 def _struct(cursor: _Cursor, name: str) -> dict:
@@ -150,6 +160,9 @@ def _check_message(name: str, seen: dict) -> None:
         tags = [tlv["tag"] for tlv in seen["tlvs"]]
         if any(b <= a for a, b in zip(tags, tags[1:])):
             raise malformed("H-19", "tags do not ascend", "tlvs", 28)
+        for tag in tags:
+            if tag < 0x8000 and tag not in TLVS.values():
+                raise Violation("UNKNOWN_TYPE", "H-22", f"unknown tag {tag:#06x}", "tlvs", 28)
     elif name == "BITMAP" and seen["manifest_len"] == 0 and (seen["piece_count"] or seen["kind"]):
         raise malformed("P-18", "pieces without a manifest", "piece_count", 8)
 

@@ -132,7 +132,7 @@ def _entry(path: bytes, flags: int, length: int, digest: bytes, count: int) -> E
     try:
         check_path(path.removesuffix(b"/"))
     except Refused as refused:
-        raise Refused("M-11", f"path: {refused}") from None
+        raise Refused("M-11", f"path: {refused}") from refused
     return Entry(path.decode("utf-8"), bool(flags), length, digest)
 
 
@@ -200,12 +200,14 @@ def parse_metafile(raw: bytes) -> Metafile:
     try:
         name = check_name(reader.take(reader.integer(2)))
     except Refused as refused:
-        raise refused if refused.rule == "M-28" else Refused("M-25", f"name: {refused}") from None
+        if refused.rule == "M-28":
+            raise
+        raise Refused("M-25", f"name: {refused}") from refused
     trackers = tuple(_check_tracker(reader.take(reader.integer(2))) for _ in range(count))
     try:
         manifest = parse(raw[reader.at :])
     except Refused as refused:
-        raise Refused("M-27", f"manifest: {refused}") from None
+        raise Refused("M-27", f"manifest: {refused}") from refused
     return Metafile(name, trackers, manifest)
 
 

@@ -17,11 +17,14 @@ from manifest import Refused
 
 
 def outcome(check, *args) -> dict:
-    """{"valid": True} | {"valid": False, "rule": ...}, and what `check` returns."""
+    """Whether `check` takes the arguments: what it returns, or the rule that is broken and those behind it."""
     try:
-        return {"valid": True, "value": check(*args)}
+        return {"valid": True, "value": check(*args), "rules": []}
     except Refused as refused:
-        return {"valid": False, "rule": refused.rule}
+        rules, behind = [], refused
+        while isinstance(behind, Refused):
+            rules, behind = [*rules, behind.rule], behind.__cause__
+        return {"valid": False, "rules": rules}
 
 
 # --------------------------------------------------------------------------------------------- handshakes
@@ -55,18 +58,17 @@ def handshakes() -> list[dict]:
 
 def _handshake(vid: str, mine: dict, theirs: dict, setting: dict, rules: list[str]) -> dict:
     expects = setting.get("expects", 1)
-    known = set(codec.TLVS.values())
     tags = {tlv["tag"]: tlv["value"] for tlv in theirs["tlvs"]}
     own = {tlv["tag"]: tlv["value"] for tlv in mine["tlvs"]}
     version, code = codec.negotiate(mine, theirs), None
-    if version is None:
+    if any(tag not in codec.TLVS.values() and tag < 0x8000 for tag in tags):
+        code = "UNKNOWN_TYPE"
+    elif version is None:
         code = "VERSION"
     elif theirs["role"] != expects:
         code = "WRONG_ROLE"
     elif theirs["node"] == mine["node"]:
         code = "DUPLICATE"
-    elif any(tag not in known and tag < 0x8000 for tag in tags):
-        code = "UNKNOWN_TYPE"
     elif tags.get(codec.TLVS["CLUSTER_TOKEN"]) != own.get(codec.TLVS["CLUSTER_TOKEN"]):
         code = "DENIED"
     return {
@@ -152,8 +154,9 @@ def manifests() -> list[dict]:
     out = [_manifest(vid, raw, comment, rules) for vid, (raw, comment, rules) in made.items()]
     for vid, (raw, rule) in bad.items():
         found = outcome(mf.parse, raw)
-        assert found == {"valid": False, "rule": rule}, (vid, rule, found)
-        out.append({"id": f"bad-{vid}", "comment": "", "hex": raw.hex(), "valid": False, "requirements": [rule]})
+        assert found["rules"][0] == rule, (vid, rule, found)
+        out.append({"id": f"bad-{vid}", "comment": "", "hex": raw.hex(), "valid": False,
+                    "requirements": found["rules"]})
     return out
 
 
@@ -219,7 +222,7 @@ def names() -> list[dict]:
     out = []
     for index, raw in enumerate(texts):
         path, name = outcome(mf.check_path, raw), outcome(mf.check_name, raw)
-        rules = [r["rule"] for r in (path, name) if not r["valid"]] or ["M-16", "M-17", "M-21"]
+        rules = path["rules"] + name["rules"] or ["M-16", "M-17", "M-21"]
         out.append({"id": f"name-{index:02}", "hex": raw.hex(), "path": path["valid"], "name": name["valid"],
                     "requirements": list(dict.fromkeys(rules))})
     return out
@@ -258,8 +261,9 @@ def metafiles() -> list[dict]:
     out = []
     for vid, (raw, comment, rules) in cases.items():
         found = outcome(mf.parse_metafile, raw)
-        assert found["valid"] or found["rule"] in rules, (vid, found)
-        made = {"id": vid, "comment": comment, "hex": raw.hex(), "valid": found["valid"], "requirements": rules}
+        assert found["valid"] or found["rules"][0] in rules, (vid, found)
+        made = {"id": vid, "comment": comment, "hex": raw.hex(), "valid": found["valid"],
+                "requirements": found["rules"] or rules}
         if found["valid"]:
             value = found["value"]
             made |= {"name": value.name, "trackers": list(value.trackers), "object": value.manifest.id().hex()}
