@@ -4,12 +4,23 @@
 //! for, [`job`] what it can be told to do, [`notice`] what it tells. [`storage`] does the blocking work
 //! on real files; `cli` turns command lines into jobs and notices into text.
 
+mod candidates;
 pub mod disk;
+mod hashing;
 pub mod job;
+mod link;
+mod manifest_fetch;
 pub mod notice;
+mod peer;
 pub mod picker;
 pub mod pipeline;
 pub mod rates;
 pub mod session;
+pub mod similar;
+mod sources;
+mod swarm;
 pub mod tracker_client;
+mod transfer;
 pub mod uploads;
+
+pub use peer::Peer;

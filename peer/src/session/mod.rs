@@ -271,6 +271,13 @@ impl Session {
         }
     }
 
+    /// As [`Session::cancel`], for every open request of one piece.
+    pub fn cancel_piece(&mut self, channel: ChannelId, piece: u32) {
+        for block in self.asked.of_piece(channel, piece) {
+            self.cancel(block);
+        }
+    }
+
     /// Answers a request of the remote with a refusal. Does nothing if it is not open.
     ///
     /// # Errors

@@ -58,6 +58,13 @@ impl Asked {
             .is_some_and(|entry| !std::mem::replace(&mut entry.cancelled, true))
     }
 
+    /// The open requests of one piece.
+    pub(super) fn of_piece(&self, channel: ChannelId, piece: u32) -> Vec<Block> {
+        let first = Block { channel, piece, begin: 0 };
+        let last = Block { channel, piece, begin: u32::MAX };
+        self.open.range(first..=last).map(|(block, _)| *block).collect()
+    }
+
     /// Whether this is the answer to an open request. [P-35], [P-36]
     pub(super) fn check_data(&self, head: DataHead) -> Result<(), Violation> {
         let DataHead { block, len: got } = head;

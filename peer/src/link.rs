@@ -1,0 +1,128 @@
+//! One connection to another peer: its session, its pace, and what is queued on it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::message::Block;
+use protocol::{ChannelId, NodeId};
+use reactor::{Actions, ConnId, RangeTag, Source, Time};
+
+use crate::disk::Task;
+use crate::pipeline::Pipeline;
+use crate::session::Session;
+use crate::swarm::SwarmKey;
+
+/// Bytes handed to the driver and not yet to the system, above which nothing more is served: enough for
+/// a fast link, little enough that control frames do not wait long behind data.
+const MAX_QUEUED_DATA: u64 = 256 << 10;
+/// Bytes that a remote may leave unread before it is given up, together with [`MAX_UNREAD`].
+const MAX_QUEUED: u64 = 4 << 20;
+/// How long a remote may read nothing of what is queued for it.
+const MAX_UNREAD: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A connection with a session.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// The protocol state.
+    pub(crate) session: Session,
+    /// The other end of the connection.
+    pub(crate) remote: SocketAddr,
+    /// Where it accepts connections, once known.
+    pub(crate) listens_at: Option<SocketAddr>,
+    /// Who it is, once known.
+    pub(crate) node: Option<NodeId>,
+    /// The swarm for which we dialed it.
+    pub(crate) dialed_for: Option<SwarmKey>,
+    /// How much to ask for at once.
+    pub(crate) pipeline: Pipeline,
+    /// Which object each channel is for.
+    pub(crate) channels: BTreeMap<ChannelId, SwarmKey>,
+    /// Bytes that come for channels: what we asked for and may still get.
+    queued: u64,
+    unflushed_since: Option<Time>,
+    /// Ranges handed to the driver and not yet known to be out.
+    ranges: BTreeMap<RangeTag, Block>,
+    next_tag: u64,
+    /// Nothing came for too long: it gets no new requests before this, unless something comes.
+    pub(crate) snubbed_until: Time,
+}
+
+impl Link {
+    /// A link at its start.
+    pub(crate) fn new(
+        session: Session,
+        remote: SocketAddr,
+        dialed_for: Option<SwarmKey>,
+        now: Time,
+    ) -> Self {
+        Self {
+            session,
+            remote,
+            listens_at: dialed_for.map(|_| remote),
+            node: None,
+            dialed_for,
+            pipeline: Pipeline::new(now),
+            channels: BTreeMap::new(),
+            queued: 0,
+            unflushed_since: None,
+            ranges: BTreeMap::new(),
+            next_tag: 0,
+            snubbed_until: Time::ZERO,
+        }
+    }
+
+    /// Hands the session's frames to the driver.
+    pub(crate) fn flush(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        if let Some(bytes) = self.session.take_output() {
+            self.note_queued(now, bytes.len() as u64);
+            out.send(conn, bytes);
+        }
+    }
+
+    /// Hands a block to the driver, behind everything that the session has to say.
+    pub(crate) fn send_block(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        block: Block,
+        header: Vec<u8>,
+        data: (Source, std::ops::Range<u64>),
+        out: &mut Actions<Task>,
+    ) {
+        self.flush(now, conn, out);
+        let (source, range) = data;
+        let tag = RangeTag(self.next_tag);
+        self.next_tag += 1;
+        self.ranges.insert(tag, block);
+        self.note_queued(now, range.end - range.start + header.len() as u64);
+        out.push(reactor::Action::SendRange { conn, tag, header, source, range });
+    }
+
+    fn note_queued(&mut self, now: Time, bytes: u64) {
+        self.queued += bytes;
+        self.unflushed_since.get_or_insert(now);
+    }
+
+    /// Everything queued has gone to the system.
+    pub(crate) fn on_flushed(&mut self) {
+        self.queued = 0;
+        self.unflushed_since = None;
+        self.ranges.clear();
+    }
+
+    /// The block of a range that could not be sent.
+    pub(crate) fn take_range(&mut self, tag: RangeTag) -> Option<Block> {
+        self.ranges.remove(&tag)
+    }
+
+    /// Whether another block may be queued.
+    pub(crate) fn may_queue_data(&self) -> bool {
+        self.queued < MAX_QUEUED_DATA && !self.session.is_closing()
+    }
+
+    /// Whether the remote has stopped reading (B7, B8).
+    pub(crate) fn is_clogged(&self, now: Time) -> bool {
+        let since = self.unflushed_since.map_or_else(Default::default, |at| now.since(at));
+        self.queued > MAX_QUEUED || since > MAX_UNREAD
+    }
+}

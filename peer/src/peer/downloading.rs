@@ -1,0 +1,382 @@
+//! Manifests and pieces on their way in: what is asked of whom, and what becomes of what comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::limits::MANIFEST_PIECE;
+use protocol::message::{Block, DataHead, Request};
+use protocol::{ChannelId, Code, Holding, Manifest, PieceIndex};
+use reactor::{Actions, ConnId, Time};
+
+use super::{HAVE_DELAY, Peer, run};
+use crate::disk::{FetchKey, StorageError, StorageErrorKind, StoreOutcome, Task};
+use crate::link::Link;
+use crate::notice::Notice;
+use crate::swarm::{Home, SwarmKey};
+use crate::transfer::Arrived;
+
+/// A peer that sent nothing for much too long gets another chance after so long.
+const SNUB_PAUSE: Duration = Duration::from_secs(15);
+/// A peer that is too busy is asked again after so long.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+impl Peer {
+    /// Sends requests on one link for as long as it, the pipeline and the buffers have room.
+    pub(super) fn fill(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        let Some(mut link) = self.links.remove(&conn) else { return };
+        let channels: Vec<_> = link.channels.iter().map(|(ch, key)| (*ch, *key)).collect();
+        for (channel, key) in channels {
+            self.ask_for_manifest(now, key, conn, &mut link);
+            self.ask_for_pieces(now, key, conn, channel, &mut link);
+        }
+        link.flush(now, conn, out);
+        self.links.insert(conn, link);
+    }
+
+    /// As [`Self::fill`], on every link.
+    pub(super) fn fill_all(&mut self, now: Time, out: &mut Actions<Task>) {
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            self.fill(now, conn, out);
+        }
+    }
+
+    /// As [`Self::fill`], on every link of one swarm.
+    pub(super) fn fill_swarm(&mut self, now: Time, key: SwarmKey, out: &mut Actions<Task>) {
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        for conn in swarm.members.keys().copied().collect::<Vec<_>>() {
+            self.fill(now, conn, out);
+        }
+    }
+
+    pub(super) fn ask_for_manifest(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        link: &mut Link,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        if swarm.manifest.is_some() {
+            return;
+        }
+        if swarm.manifest_fetch.source().is_none() {
+            let Some(member) = swarm.members.get(&conn) else { return };
+            let (channel, len) = (member.channel, member.manifest_len);
+            swarm.manifest_fetch.begin(now, conn, channel, len);
+        }
+        if swarm.manifest_fetch.source() != Some(conn) {
+            return;
+        }
+        while link.session.free_requests() > 0 {
+            let Some(request) = swarm.manifest_fetch.next_request() else { return };
+            if !link.session.request(request) {
+                swarm.manifest_fetch.drop_link(conn);
+                return;
+            }
+        }
+    }
+
+    fn ask_for_pieces(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        channel: ChannelId,
+        link: &mut Link,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let (Some(manifest), Some(transfer)) = (&swarm.manifest, &mut swarm.transfer) else {
+            return;
+        };
+        let Some(member) = swarm.members.get(&conn) else { return };
+        let Some(theirs) = &member.theirs else { return };
+        if link.snubbed_until > now || member.not_before > now || theirs.is_empty() {
+            return;
+        }
+        let geometry = manifest.geometry();
+        while link.pipeline.room() > 0
+            && link.session.free_requests() > 0
+            && self.down_bucket.as_ref().is_none_or(|bucket| bucket.is_open(now))
+        {
+            let block_len = |piece_len| link.pipeline.block_len(piece_len);
+            let block = transfer.next_block(conn, theirs, geometry, block_len, &mut self.rng);
+            let Some(block) = block else { return };
+            let geometry_piece = block.piece();
+            let (piece, begin, len) = (geometry_piece.get(), block.begin(), block.len());
+            let request = Request { block: Block { channel, piece, begin }, len };
+            if !link.session.request(request) {
+                // A cancelled request for the same block is not answered yet: leave the piece to others.
+                transfer.drop_piece(conn, geometry_piece);
+                return;
+            }
+            link.pipeline.on_requested(now, len);
+            if let Some(bucket) = &mut self.down_bucket {
+                bucket.take(now, u64::from(len));
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one event's parts, and the link it came on")]
+    pub(super) fn on_data(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        head: DataHead,
+        offset: u32,
+        bytes: &[u8],
+        out: &mut Actions<Task>,
+    ) {
+        let Block { channel, piece, begin } = head.block;
+        let Some(key) = link.channels.get(&channel).copied() else { return };
+        if piece == MANIFEST_PIECE {
+            self.on_manifest_data(now, key, conn, link, begin + offset, bytes, out);
+            return;
+        }
+        let len = u32::try_from(bytes.len()).expect("less than a block");
+        self.down.add(now, u64::from(len));
+        link.pipeline.on_data(now, len);
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        swarm.received += u64::from(len);
+        let (Some(manifest), Some(transfer)) = (&swarm.manifest, &mut swarm.transfer) else {
+            return;
+        };
+        let Some(piece) = manifest.geometry().piece(piece) else { return };
+        match transfer.on_data(conn, piece, begin + offset, bytes) {
+            Arrived::Partly => {}
+            Arrived::Unwanted => swarm.wasted += u64::from(len),
+            Arrived::Whole(data) => self.on_piece(now, key, conn, link, piece, data, out),
+        }
+    }
+
+    /// All bytes of a piece are here: check and store it, and call off other copies.
+    #[allow(clippy::too_many_arguments, reason = "one event's parts, and the link it came on")]
+    fn on_piece(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        link: &Link,
+        piece: PieceIndex,
+        data: Vec<u8>,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Home::Fetched(fetch) = swarm.home else { return };
+        swarm.storing.insert(piece.get(), (conn, link.remote));
+        let copies = swarm.transfer.as_mut().map(|transfer| transfer.drop_copies(conn, piece));
+        run(out, Task::Store { fetch, piece, data });
+        for other in copies.unwrap_or_default() {
+            self.cancel_piece(now, key, other, piece, out);
+        }
+    }
+
+    /// Tells a link that we do not want the rest of a piece from it.
+    fn cancel_piece(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        piece: PieceIndex,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        let Some(channel) = swarm.members.get(&conn).map(|member| member.channel) else { return };
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.session.cancel_piece(channel, piece.get());
+        link.flush(now, conn, out);
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one event's parts, and the link it came on")]
+    fn on_manifest_data(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        link: &mut Link,
+        at: u32,
+        bytes: &[u8],
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some(whole) = swarm.manifest_fetch.on_data(now, conn, at, bytes) else {
+            self.ask_for_manifest(now, key, conn, link);
+            return;
+        };
+        let object = swarm.object;
+        match Manifest::parse(Arc::from(whole)) {
+            Ok(manifest) if manifest.id() == object => {
+                self.on_manifest(now, key, Arc::new(manifest), out);
+            }
+            wrong => {
+                let why = wrong.map_or_else(|error| error.to_string(), |_| "wrong hash".into());
+                log::warn!("wrong manifest remote={} why={why}", link.remote);
+                self.tell(Notice::PeerCorrupt { remote: link.remote, piece: None });
+                if let Some(node) = link.node {
+                    self.banned.insert(node, now + Duration::from_secs(600));
+                }
+                link.session.bye(Code::BAD_DATA, "the manifest does not match the object");
+            }
+        }
+    }
+
+    /// The manifest is known: what members hold can be checked now.
+    pub(super) fn on_manifest(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        manifest: Arc<Manifest>,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        swarm.set_manifest(manifest.clone());
+        let conns: Vec<_> = swarm.members.keys().copied().collect();
+        let lying: Vec<_> = conns.into_iter().filter(|conn| !swarm.settle(*conn)).collect();
+        for conn in lying {
+            self.ban(now, conn, "holdings that do not fit the manifest", out);
+        }
+        self.fetch_has_manifest(now, key, manifest, out);
+    }
+
+    pub(super) fn on_stored(
+        &mut self,
+        now: Time,
+        fetch: FetchKey,
+        piece: PieceIndex,
+        data: Vec<u8>,
+        outcome: Result<StoreOutcome, StorageError>,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(key) = self.swarm_of_fetch(fetch) else { return };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some(transfer) = &mut swarm.transfer else { return };
+        let source = swarm.storing.remove(&piece.get());
+        match outcome {
+            Ok(StoreOutcome::Stored) => {
+                transfer.picker.stored(piece);
+                transfer.recycle(data);
+                swarm.stored(piece);
+                swarm.sources.extend(source.map(|(_, remote)| remote));
+                self.haves_due.get_or_insert(now + HAVE_DELAY);
+                self.fetch_progressed(now, fetch, piece, out);
+            }
+            Ok(StoreOutcome::Mismatch) => {
+                swarm.wasted += data.len() as u64;
+                transfer.picker.rejected(piece);
+                transfer.recycle(data);
+                if let Some((conn, remote)) = source {
+                    self.tell(Notice::PeerCorrupt { remote, piece: Some(piece.get()) });
+                    self.ban(now, conn, "a piece does not match its hash", out);
+                }
+            }
+            Err(error) if error.kind == StorageErrorKind::NoSpace => {
+                // The bytes are right as far as we know: keep them, and try again when there is room.
+                swarm.unstored.push((piece, data));
+                self.fetch_disk_full(now, fetch, error);
+            }
+            Err(error) => {
+                transfer.picker.rejected(piece);
+                transfer.recycle(data);
+                self.fetch_failed_to_store(fetch, error, out);
+            }
+        }
+        self.fill_swarm(now, key, out);
+    }
+
+    /// Tries again to store what did not fit.
+    pub(super) fn store_again(&mut self, key: SwarmKey, out: &mut Actions<Task>) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Home::Fetched(fetch) = swarm.home else { return };
+        for (piece, data) in std::mem::take(&mut swarm.unstored) {
+            run(out, Task::Store { fetch, piece, data });
+        }
+    }
+
+    /// A link does not serve a block: it gets the whole piece taken away.
+    pub(super) fn piece_refused(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        key: SwarmKey,
+        request: Request,
+        code: Code,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some(manifest) = &swarm.manifest else { return };
+        let Some(piece) = manifest.geometry().piece(request.block.piece) else { return };
+        let waited = swarm.transfer.as_mut().is_some_and(|t| t.drop_piece(conn, piece));
+        if waited {
+            link.session.cancel_piece(request.block.channel, piece.get());
+        }
+        match code {
+            Code::CANCELLED => {}
+            Code::BUSY => {
+                if let Some(member) = swarm.members.get_mut(&conn) {
+                    member.not_before = now + BUSY_PAUSE;
+                }
+            }
+            _ => swarm.lacks(conn, piece),
+        }
+    }
+
+    /// Announces stored pieces to everybody who lacks them.
+    pub(super) fn flush_haves(&mut self, now: Time, out: &mut Actions<Task>) {
+        self.haves_due = None;
+        for swarm in self.swarms.values_mut() {
+            for (conn, member) in &mut swarm.members {
+                if member.haves.is_empty() {
+                    continue;
+                }
+                let Some(link) = self.links.get_mut(conn) else { continue };
+                link.session.have(member.channel, &std::mem::take(&mut member.haves));
+                link.flush(now, *conn, out);
+            }
+        }
+    }
+
+    /// Looks after what has no event of its own: silent peers, peers to dial, files to check.
+    pub(super) fn tick_swarms(&mut self, now: Time, out: &mut Actions<Task>) {
+        let mut silent = Vec::new();
+        for (conn, link) in &mut self.links {
+            if link.snubbed_until <= now && link.pipeline.is_snubbed(now) {
+                log::debug!("snubbed remote={}", link.remote);
+                link.snubbed_until = now + SNUB_PAUSE;
+                silent.push(*conn);
+            }
+        }
+        for swarm in self.swarms.values_mut() {
+            if let Some(conn) = swarm.manifest_fetch.drop_silent(now) {
+                silent.push(conn);
+            }
+        }
+        for conn in silent {
+            self.take_pieces_from(now, conn, out);
+        }
+        self.dial(now, out);
+        self.fill_all(now, out);
+    }
+
+    /// What this link was sending may come from others; if it comes after all, it is welcome to try again.
+    fn take_pieces_from(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        for swarm in self.swarms.values_mut() {
+            let Some(member) = swarm.members.get(&conn) else { continue };
+            let channel = member.channel;
+            let Some(transfer) = &mut swarm.transfer else { continue };
+            let pieces = transfer.drop_link(conn);
+            let Some(link) = self.links.get_mut(&conn) else { continue };
+            for piece in pieces {
+                link.session.cancel_piece(channel, piece.get());
+            }
+            link.flush(now, conn, out);
+        }
+    }
+
+    /// Tells the tracker how much of an object we hold.
+    pub(super) fn announce(&mut self, key: SwarmKey) {
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        let full = swarm.manifest.is_some() && swarm.have.is_full();
+        let holding = if full { Holding::Complete } else { Holding::Partial };
+        self.tracker.set_holding(swarm.object, holding);
+    }
+}

@@ -1,0 +1,568 @@
+//! Connections to other peers: dialing, sessions, who is who, and what ends them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::limits::{BYE_LINGER, MANIFEST_PIECE};
+use protocol::message::{Holdings, Request};
+use protocol::{ChannelId, Code, NodeId, ObjectId};
+use reactor::{Action, Actions, CloseCause, CloseReason, ConnId, ConnectError, Time};
+
+use super::Peer;
+use crate::disk::Task;
+use crate::link::Link;
+use crate::session::{Session, SessionEvent, Side, Violation};
+use crate::swarm::{EarlyHoldings, Member, SwarmKey};
+use crate::uploads::SessionKey;
+
+/// A node that sent wrong data is left alone for so long (b.6 of the protocol's rationale; promise 9).
+const BAN: Duration = Duration::from_secs(600);
+/// Connection attempts under way at once.
+const MAX_DIALING: usize = 16;
+/// Links of one swarm that we look for on our own: about thirty neighbours are enough for
+/// rarest-first to work as if everybody saw everything.
+const TARGET_MEMBERS: usize = 30;
+
+impl Peer {
+    pub(super) fn on_listening(&mut self, local: SocketAddr) {
+        self.local.listen = local.port();
+        self.tracker.set_listen(local.port());
+        self.tell(crate::notice::Notice::Listening { local });
+    }
+
+    /// Dials for swarms that want more links.
+    pub(super) fn dial(&mut self, now: Time, out: &mut Actions<Task>) {
+        let keys: Vec<_> = self.swarms.keys().copied().collect();
+        for key in keys {
+            while self.dialing.len() < MAX_DIALING {
+                let Some(addr) = self.next_address(now, key) else { break };
+                if let Some(conn) = self.link_to(addr) {
+                    self.join(now, conn, key, out);
+                } else {
+                    let conn = out.connect(addr);
+                    self.dialing.insert(conn, (key, addr));
+                }
+            }
+        }
+    }
+
+    fn next_address(&mut self, now: Time, key: SwarmKey) -> Option<SocketAddr> {
+        let dialing = self.dialing.values().filter(|(swarm, _)| *swarm == key).count();
+        let full = self.links.len() + self.dialing.len() >= self.config.max_peers;
+        let swarm = self.swarms.get_mut(&key)?;
+        let enough = swarm.members.len() + dialing >= TARGET_MEMBERS;
+        if !swarm.dialing || enough || full {
+            return None;
+        }
+        swarm.candidates.take(now, &mut self.rng)
+    }
+
+    fn link_to(&self, addr: SocketAddr) -> Option<ConnId> {
+        let known = self
+            .links
+            .iter()
+            .find(|(_, link)| link.listens_at == Some(addr) && link.session.is_ready());
+        known.map(|(conn, _)| *conn)
+    }
+
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        remote: SocketAddr,
+        out: &mut Actions<Task>,
+    ) {
+        // Room is kept for links that we dial ourselves, so that strangers can't shut us in.
+        if self.links.len() >= self.config.max_peers.saturating_mul(2) {
+            out.close(conn, CloseReason::Overload);
+            return;
+        }
+        let session = Session::new(Side::Acceptor, &self.local, &mut self.rng, now);
+        self.links.insert(conn, Link::new(session, remote, None, now));
+    }
+
+    pub(super) fn on_connected(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_connected(now, conn, out);
+            return;
+        }
+        let Some((key, addr)) = self.dialing.remove(&conn) else { return };
+        let session = Session::new(Side::Dialer, &self.local, &mut self.rng, now);
+        let mut link = Link::new(session, addr, Some(key), now);
+        link.flush(now, conn, out);
+        self.links.insert(conn, link);
+    }
+
+    pub(super) fn on_connect_failed(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        error: ConnectError,
+        out: &mut Actions<Task>,
+    ) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_connect_failed(now, conn, error, out);
+            return;
+        }
+        let Some((key, addr)) = self.dialing.remove(&conn) else { return };
+        log::debug!("dial failed remote={addr} error={error:?}");
+        if let Some(swarm) = self.swarms.get_mut(&key) {
+            swarm.candidates.failed(now, addr);
+        }
+        self.dial(now, out);
+    }
+
+    pub(super) fn on_received(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        bytes: &[u8],
+        out: &mut Actions<Task>,
+    ) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_received(now, conn, bytes, out);
+            return;
+        }
+        let Some(mut link) = self.links.remove(&conn) else { return };
+        let mut input = bytes;
+        let violation = loop {
+            match link.session.next(now, &mut input) {
+                Ok(None) => break None,
+                Err(violation) => break Some(violation),
+                Ok(Some(event)) => {
+                    if let Err(violation) = self.on_session_event(now, conn, &mut link, event, out)
+                    {
+                        break Some(violation);
+                    }
+                }
+            }
+        };
+        self.links.insert(conn, link);
+        match violation {
+            Some(violation) => self.on_violation(now, conn, &violation, out),
+            None => self.after_input(now, conn, out),
+        }
+    }
+
+    /// What was received may have made room, or ended the conversation.
+    fn after_input(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        self.fill(now, conn, out);
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.flush(now, conn, out);
+        if link.session.is_closing() {
+            // The remote said BYE: nothing is left to do. Or we did: it goes out first.
+            let ours = link.session.closing_since().is_some();
+            if ours {
+                self.leave_swarms(now, conn, out);
+                out.push(Action::Finish { conn });
+            } else {
+                self.drop_link(now, conn, out);
+                out.close(conn, CloseReason::Done);
+            }
+        }
+    }
+
+    fn on_session_event(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        event: SessionEvent<'_>,
+        out: &mut Actions<Task>,
+    ) -> Result<(), Violation> {
+        match event {
+            SessionEvent::Ready { node, listen, .. } => {
+                self.on_ready(now, conn, link, node, listen, out);
+            }
+            SessionEvent::Opened { channel, object } => {
+                self.on_opened_channel(conn, link, channel, object);
+            }
+            SessionEvent::Bitmap { channel, manifest_len, piece_count, holdings } => {
+                self.on_bitmap(now, conn, link, channel, (manifest_len, piece_count, holdings));
+            }
+            SessionEvent::Have { channel, pieces } => self.on_have(conn, link, channel, &pieces),
+            SessionEvent::Requested(request) => self.on_requested(conn, link, request)?,
+            SessionEvent::Cancelled(block) => {
+                if self.uploads.cancel(SessionKey(conn.0), block) {
+                    link.session.reject(block, Code::CANCELLED)?;
+                }
+            }
+            SessionEvent::Data { head, offset, bytes, .. } => {
+                link.snubbed_until = Time::ZERO;
+                self.on_data(now, conn, link, head, offset, bytes, out);
+            }
+            SessionEvent::Rejected { request, code } => {
+                self.on_rejected(now, conn, link, request, code);
+            }
+            SessionEvent::Window => {}
+            SessionEvent::ChannelClosed { channel, code } => {
+                self.on_channel_closed(now, conn, link, channel, code);
+            }
+            SessionEvent::Bye { code, text } => self.on_bye(now, link, code, &text, out),
+        }
+        Ok(())
+    }
+
+    fn on_ready(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        node: NodeId,
+        listen: u16,
+        out: &mut Actions<Task>,
+    ) {
+        link.node = Some(node);
+        if link.listens_at.is_none() && listen != 0 {
+            link.listens_at = Some(SocketAddr::new(link.remote.ip(), listen));
+        }
+        if self.banned.contains_key(&node) {
+            link.session.bye(Code::DENIED, "you sent wrong data before");
+            return;
+        }
+        if let Some(other) = self.nodes.get(&node).copied().filter(|other| *other != conn) {
+            // [H-8] Two connections to one node: the one that the smaller id dialed stays.
+            let we_are_smaller = self.config.node < node;
+            let we_dialed = link.session.side() == Side::Dialer;
+            if we_are_smaller != we_dialed {
+                link.session.bye(Code::DUPLICATE, "we are connected already");
+                if let Some(key) = link.dialed_for.take() {
+                    self.join(now, other, key, out);
+                }
+                return;
+            }
+            let moved = self.replace_link(now, other, out);
+            for key in moved {
+                self.join_link(conn, link, key);
+            }
+        }
+        self.nodes.insert(node, conn);
+        if let Some(key) = link.dialed_for {
+            if let Some(swarm) = self.swarms.get_mut(&key) {
+                swarm.candidates.worked(link.remote);
+            }
+            self.join_link(conn, link, key);
+        }
+    }
+
+    /// Ends an older connection to the same node; the swarms that were ours to join on it.
+    fn replace_link(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) -> Vec<SwarmKey> {
+        let dialing = |key: &SwarmKey| self.swarms.get(key).is_some_and(|swarm| swarm.dialing);
+        let Some(link) = self.links.get(&conn) else { return Vec::new() };
+        let mut keys: Vec<_> = link.channels.values().copied().filter(dialing).collect();
+        keys.extend(link.dialed_for);
+        keys.sort_unstable();
+        keys.dedup();
+        self.end_link(now, conn, Code::DUPLICATE, "we are connected already", out);
+        keys
+    }
+
+    /// Opens a channel for a swarm on a link, unless there is one.
+    pub(super) fn join(&mut self, now: Time, conn: ConnId, key: SwarmKey, out: &mut Actions<Task>) {
+        let Some(mut link) = self.links.remove(&conn) else { return };
+        self.join_link(conn, &mut link, key);
+        link.flush(now, conn, out);
+        self.links.insert(conn, link);
+    }
+
+    fn join_link(&mut self, conn: ConnId, link: &mut Link, key: SwarmKey) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        if swarm.members.contains_key(&conn) {
+            return;
+        }
+        let Some(channel) = link.session.open(swarm.object) else { return };
+        let (manifest_len, count, holdings) = swarm.our_holdings();
+        link.session.send_bitmap(channel, manifest_len, count, &holdings);
+        link.channels.insert(channel, key);
+        swarm.members.insert(conn, Member::new(channel));
+    }
+
+    fn on_opened_channel(
+        &mut self,
+        conn: ConnId,
+        link: &mut Link,
+        channel: ChannelId,
+        object: ObjectId,
+    ) {
+        let Some(key) = self.by_object.get(&object).copied() else {
+            link.session.close_channel(channel, Code::NOT_FOUND);
+            return;
+        };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let (manifest_len, count, holdings) = swarm.our_holdings();
+        link.session.send_bitmap(channel, manifest_len, count, &holdings);
+        link.channels.insert(channel, key);
+        swarm.members.insert(conn, Member::new(channel));
+    }
+
+    fn on_bitmap(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        channel: ChannelId,
+        (manifest_len, piece_count, holdings): (u32, u32, Holdings),
+    ) {
+        let Some(key) = link.channels.get(&channel).copied() else { return };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some(member) = swarm.members.get_mut(&conn) else { return };
+        member.manifest_len = manifest_len;
+        member.early.bitmap = Some((piece_count, holdings));
+        if swarm.manifest.is_none() {
+            swarm.manifest_fetch.begin(now, conn, channel, manifest_len);
+            self.ask_for_manifest(now, key, conn, link);
+        } else if !swarm.settle(conn) {
+            link.session.bye(Code::BAD_DATA, "holdings that do not fit the manifest");
+        }
+    }
+
+    fn on_have(&mut self, conn: ConnId, link: &mut Link, channel: ChannelId, pieces: &[u32]) {
+        let Some(key) = link.channels.get(&channel) else { return };
+        let Some(swarm) = self.swarms.get_mut(key) else { return };
+        if !swarm.add_haves(conn, pieces) {
+            link.session.bye(Code::BAD_STATE, "HAVE of a piece that the object does not have");
+        }
+    }
+
+    fn on_channel_closed(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        channel: ChannelId,
+        code: Code,
+    ) {
+        log::debug!("channel closed remote={} code={code}", link.remote);
+        self.forget_channel(now, conn, link, channel);
+    }
+
+    /// The channel is gone: nothing more comes or goes on it.
+    fn forget_channel(&mut self, now: Time, conn: ConnId, link: &mut Link, channel: ChannelId) {
+        self.uploads.drop_channel(SessionKey(conn.0), channel);
+        let Some(key) = link.channels.remove(&channel) else { return };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        if swarm.members.get(&conn).is_some_and(|member| member.channel == channel) {
+            swarm.remove_member(conn);
+            link.pipeline = crate::pipeline::Pipeline::new(now);
+        }
+    }
+
+    fn on_bye(
+        &mut self,
+        now: Time,
+        link: &mut Link,
+        code: Code,
+        text: &str,
+        out: &mut Actions<Task>,
+    ) {
+        log::debug!("bye remote={} code={code} text={text:?}", link.remote);
+        if code == Code::BAD_DATA {
+            // They found wrong data in what we sent: our files may have changed under us.
+            for key in link.channels.values().copied().collect::<Vec<_>>() {
+                self.suspect_files(key, out);
+            }
+        }
+        let polite = matches!(code, Code::OK | Code::SHUTDOWN | Code::DUPLICATE);
+        let Some(key) = link.dialed_for else { return };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        if !polite {
+            swarm.candidates.failed(now, link.remote);
+        } else if code == Code::DUPLICATE {
+            swarm.candidates.avoid(link.remote, now + BAN);
+        }
+    }
+
+    /// The remote broke the rules: tell it why, if anything may be told, and end.
+    pub(super) fn on_violation(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        violation: &Violation,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        log::debug!("violation remote={} {violation}", link.remote);
+        let (remote, dialed_for) = (link.remote, link.dialed_for);
+        if let Some(swarm) = dialed_for.and_then(|key| self.swarms.get_mut(&key)) {
+            swarm.candidates.failed(now, remote);
+        }
+        match violation.code() {
+            Some(code) => self.end_link(now, conn, code, &violation.to_string(), out),
+            None => {
+                self.drop_link(now, conn, out);
+                out.close(conn, CloseReason::Violation);
+            }
+        }
+    }
+
+    /// Says BYE, and forgets the link's part in every swarm. The connection is closed once the BYE is
+    /// out, or after a while.
+    pub(super) fn end_link(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        code: Code,
+        text: &str,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.session.bye(code, text);
+        link.flush(now, conn, out);
+        self.leave_swarms(now, conn, out);
+        out.push(Action::Finish { conn });
+    }
+
+    /// Wrong data came from this link.
+    pub(super) fn ban(&mut self, now: Time, conn: ConnId, text: &str, out: &mut Actions<Task>) {
+        let Some(link) = self.links.get(&conn) else { return };
+        if let Some(node) = link.node {
+            self.banned.insert(node, now + BAN);
+        }
+        let addresses: Vec<_> =
+            [Some(link.remote), link.listens_at].into_iter().flatten().collect();
+        for swarm in self.swarms.values_mut() {
+            for addr in &addresses {
+                swarm.candidates.avoid(*addr, now + BAN);
+            }
+        }
+        self.end_link(now, conn, Code::BAD_DATA, text, out);
+    }
+
+    /// Takes a link out of every swarm, so that others may send what it was sending.
+    fn leave_swarms(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        self.uploads.drop_session(SessionKey(conn.0));
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.channels.clear();
+            if let Some(node) = link.node {
+                if self.nodes.get(&node) == Some(&conn) {
+                    self.nodes.remove(&node);
+                }
+            }
+        }
+        for swarm in self.swarms.values_mut() {
+            if swarm.members.contains_key(&conn) {
+                swarm.remove_member(conn);
+            }
+        }
+        self.fill_all(now, out);
+    }
+
+    /// The connection is gone, or about to be closed.
+    fn drop_link(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        self.leave_swarms(now, conn, out);
+        let Some(link) = self.links.remove(&conn) else { return };
+        let Some(addr) = link.listens_at else { return };
+        for swarm in self.swarms.values_mut() {
+            if link.node.is_some() {
+                swarm.candidates.lost(now, addr);
+            } else {
+                swarm.candidates.failed(now, addr);
+            }
+        }
+    }
+
+    pub(super) fn on_flushed(&mut self, now: Time, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.on_flushed();
+            link.session.note_progress_out(now);
+        }
+    }
+
+    pub(super) fn on_remote_finished(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_remote_finished(now, conn, out);
+            return;
+        }
+        // A remote that will ask for nothing more and answer nothing more is of no use to anybody.
+        self.drop_link(now, conn, out);
+        out.close(conn, CloseReason::Done);
+    }
+
+    pub(super) fn on_closed(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        cause: CloseCause,
+        out: &mut Actions<Task>,
+    ) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_closed(now, conn, out);
+            return;
+        }
+        if let Some(link) = self.links.get(&conn) {
+            log::debug!("closed remote={} cause={cause:?}", link.remote);
+            if cause == CloseCause::SourceFailed {
+                for key in link.channels.values().copied().collect::<Vec<_>>() {
+                    self.suspect_files(key, out);
+                }
+            }
+        }
+        self.drop_link(now, conn, out);
+        self.dial(now, out);
+    }
+
+    /// Sessions whose time has come, and remotes that do not read.
+    pub(super) fn check_links(&mut self, now: Time, out: &mut Actions<Task>) {
+        let due: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.session.deadline() <= now || link.is_clogged(now))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in due {
+            let Some(link) = self.links.get_mut(&conn) else { continue };
+            let over = link.session.closing_since().is_some_and(|at| now.since(at) >= BYE_LINGER);
+            if over || link.is_clogged(now) {
+                self.drop_link(now, conn, out);
+                out.close(conn, CloseReason::Timeout);
+                continue;
+            }
+            match link.session.on_deadline(now) {
+                Ok(()) => link.flush(now, conn, out),
+                Err(violation) => self.on_violation(now, conn, &violation, out),
+            }
+        }
+    }
+
+    /// Tells every peer that we are leaving.
+    pub(super) fn say_bye(&mut self, now: Time, out: &mut Actions<Task>) {
+        for (conn, link) in &mut self.links {
+            link.session.bye(Code::SHUTDOWN, "");
+            link.flush(now, *conn, out);
+            out.push(Action::Finish { conn: *conn });
+        }
+    }
+
+    pub(super) fn on_rejected(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        request: Request,
+        code: Code,
+    ) {
+        let Some(key) = link.channels.get(&request.block.channel).copied() else { return };
+        if request.block.piece == MANIFEST_PIECE {
+            if let Some(swarm) = self.swarms.get_mut(&key) {
+                swarm.manifest_fetch.drop_link(conn);
+            }
+            return;
+        }
+        link.pipeline.on_reject(now, request.len);
+        self.piece_refused(now, conn, link, key, request, code);
+    }
+}
+
+impl Member {
+    fn new(channel: ChannelId) -> Self {
+        Self {
+            channel,
+            manifest_len: 0,
+            early: EarlyHoldings::default(),
+            theirs: None,
+            counted_as_seed: false,
+            haves: Vec::new(),
+            not_before: Time::ZERO,
+        }
+    }
+}

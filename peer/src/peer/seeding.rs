@@ -1,0 +1,572 @@
+//! Local files on their way to being served: listed, hashed, published, watched for changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::message::FindKey;
+use protocol::{Code, Entry, EntryKind, Manifest, PieceSet, Record};
+use reactor::{Actions, Time};
+
+use super::{Peer, Running, run};
+use crate::disk::{
+    FileHashes, HashJob, Scan, ScanRequest, ScannedObject, ShareKey, StorageError,
+    StorageErrorKind, Task,
+};
+use crate::hashing::{HashedFiles, WorkKey};
+use crate::job::SeedJob;
+use crate::notice::{Failure, Notice, Phase, Status};
+use crate::swarm::{Home, SharedFiles, Swarm, SwarmKey};
+use crate::tracker_client::{Answer, Ask};
+
+/// Time between two looks at the same files.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// Files whose looking-at is worth another second of pause.
+const FILES_PER_SECOND: usize = 5_000;
+
+/// A seed job, or a create job, which is the same without tracker and serving.
+#[derive(Debug)]
+pub(super) struct Seeding {
+    use_cache: bool,
+    publish: bool,
+    once: bool,
+    seed_time: Option<Duration>,
+    /// When everything was published.
+    settled_at: Option<Time>,
+    scanning: usize,
+    shares: BTreeMap<ShareKey, Vec<Local>>,
+    asks: BTreeMap<Ask, (WorkKey, Purpose)>,
+    over: bool,
+}
+
+/// One object of a share.
+#[derive(Debug)]
+struct Local {
+    scanned: ScannedObject,
+    state: State,
+    next_check: Time,
+    checking: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Hashing,
+    Publishing(SwarmKey, Arc<Manifest>),
+    /// Published under this version; 0 for a create job, which publishes nothing.
+    Serving(SwarmKey, Arc<Manifest>, u32),
+    Gone,
+}
+
+/// Why the tracker was asked.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// To have the name.
+    Publish,
+    /// To see whether it still has the name: it may have lost its memory.
+    Recheck,
+}
+
+impl Seeding {
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.over = true;
+    }
+
+    fn local(&mut self, key: WorkKey) -> Option<&mut Local> {
+        self.shares.get_mut(&key.0)?.get_mut(key.1)
+    }
+
+    fn is_settled(&self) -> bool {
+        let settled = |local: &Local| matches!(local.state, State::Serving(..) | State::Gone);
+        self.scanning == 0 && self.shares.values().flatten().all(settled)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shares.values().flatten().all(|local| matches!(local.state, State::Gone))
+    }
+}
+
+impl Peer {
+    pub(super) fn start_seeding(
+        &mut self,
+        now: Time,
+        job: SeedJob,
+        out: &mut Actions<Task>,
+    ) -> Seeding {
+        let mut seeding = Seeding {
+            use_cache: job.use_cache,
+            publish: true,
+            once: job.once,
+            seed_time: job.seed_time,
+            settled_at: None,
+            scanning: 0,
+            shares: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            over: false,
+        };
+        for request in job.paths {
+            self.scan(&mut seeding, request, out);
+        }
+        let _ = now;
+        seeding
+    }
+
+    pub(super) fn start_creating(
+        &mut self,
+        now: Time,
+        request: ScanRequest,
+        out: &mut Actions<Task>,
+    ) -> Seeding {
+        let paths = vec![request];
+        let job = SeedJob { paths, use_cache: true, seed_time: None, once: true };
+        Seeding { publish: false, ..self.start_seeding(now, job, out) }
+    }
+
+    fn scan(&mut self, seeding: &mut Seeding, request: ScanRequest, out: &mut Actions<Task>) {
+        let share = self.new_share();
+        seeding.scanning += 1;
+        seeding.shares.insert(share, Vec::new());
+        run(out, Task::Scan { share, request });
+    }
+
+    /// Runs a step of the seed job that a share belongs to.
+    fn with_share(
+        &mut self,
+        share: ShareKey,
+        step: impl FnOnce(&mut Self, &mut Seeding, usize),
+    ) -> bool {
+        let owns = |job: &Running| matches!(job, Running::Seed(seeding) if seeding.shares.contains_key(&share));
+        let Some(at) = self.jobs.iter().position(owns) else { return false };
+        self.with_job(at, |peer, job| {
+            if let Running::Seed(seeding) = job {
+                step(peer, seeding, at);
+            }
+        });
+        true
+    }
+
+    pub(super) fn on_scanned(
+        &mut self,
+        now: Time,
+        share: ShareKey,
+        outcome: Result<Scan, StorageError>,
+        out: &mut Actions<Task>,
+    ) {
+        if self.verify_scanned(now, share, &outcome, out) {
+            return;
+        }
+        self.with_share(share, |peer, seeding, at| {
+            seeding.scanning -= 1;
+            match outcome {
+                Ok(scan) => peer.share_objects(now, at, seeding, share, scan, out),
+                Err(error) => {
+                    peer.fail(Failure::Storage(error));
+                    seeding.over = true;
+                }
+            }
+        });
+    }
+
+    fn share_objects(
+        &mut self,
+        now: Time,
+        at: usize,
+        seeding: &mut Seeding,
+        share: ShareKey,
+        scan: Scan,
+        out: &mut Actions<Task>,
+    ) {
+        let files = scan.objects.iter().map(|object| object.files.len()).sum();
+        let lens = scan.objects.iter().flat_map(|object| &object.files).map(|file| file.stamp.len);
+        let bytes = lens.sum();
+        let objects = scan.objects.len();
+        self.tell(Notice::Scanned { objects, files, bytes, skipped: scan.skipped });
+        let mut ready = Vec::new();
+        for (index, scanned) in scan.objects.into_iter().enumerate() {
+            let key = (share, index);
+            let mut state = State::Hashing;
+            match hash_jobs(&scanned) {
+                Ok(jobs) => {
+                    let done = self.hashing.add(key, jobs, seeding.use_cache);
+                    ready.extend(done.map(|files| (key, files)));
+                }
+                Err(error) => {
+                    self.withdrawn(&scanned.name, None, error);
+                    state = State::Gone;
+                }
+            }
+            let next_check = now + CHECK_EVERY;
+            let local = Local { scanned, state, next_check, checking: false };
+            seeding.shares.entry(share).or_default().push(local);
+        }
+        for (key, files) in ready {
+            self.object_hashed(now, at, seeding, key, files, out);
+        }
+        self.settle_seeding(now, seeding);
+    }
+
+    pub(super) fn on_files_hashed(
+        &mut self,
+        now: Time,
+        key: WorkKey,
+        files: HashedFiles,
+        out: &mut Actions<Task>,
+    ) {
+        if self.verify_hashed(now, key, &files, out) {
+            return;
+        }
+        self.with_share(key.0, |peer, seeding, at| {
+            peer.object_hashed(now, at, seeding, key, files, out);
+            peer.settle_seeding(now, seeding);
+        });
+    }
+
+    fn object_hashed(
+        &mut self,
+        now: Time,
+        at: usize,
+        seeding: &mut Seeding,
+        key: WorkKey,
+        files: HashedFiles,
+        out: &mut Actions<Task>,
+    ) {
+        let publish = seeding.publish;
+        let Some(local) = seeding.local(key) else { return };
+        let hashes: Result<Vec<_>, _> = files.files.into_iter().collect();
+        match hashes.and_then(|hashes| build_manifest(&local.scanned, hashes)) {
+            Ok(manifest) => {
+                let manifest = Arc::new(manifest);
+                let name = local.scanned.name.clone();
+                let path = local.scanned.path.clone();
+                self.tell(Notice::Hashed { name, path, manifest: manifest.clone() });
+                let swarm = self.share_swarm(now, key, &local.scanned, &manifest, out);
+                if publish {
+                    local.state = State::Publishing(swarm, manifest);
+                    self.publish(at, seeding, key);
+                } else {
+                    local.state = State::Serving(swarm, manifest, 0);
+                }
+            }
+            Err(error) => {
+                let name = local.scanned.name.clone();
+                local.state = State::Gone;
+                self.withdrawn(&name, None, error);
+            }
+        }
+    }
+
+    /// The swarm of a local object: a new one, or the one that another name for it has made.
+    fn share_swarm(
+        &mut self,
+        now: Time,
+        key: WorkKey,
+        scanned: &ScannedObject,
+        manifest: &Arc<Manifest>,
+        out: &mut Actions<Task>,
+    ) -> SwarmKey {
+        if let Some(swarm) = self.by_object.get(&manifest.id()) {
+            return *swarm;
+        }
+        let files = scanned.files.iter().map(|file| (file.path.clone(), file.stamp)).collect();
+        let mut next = 0;
+        let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
+        let of_entry = manifest.entries().iter().map(|entry| {
+            next += usize::from(is_file(entry));
+            is_file(entry).then(|| next - 1)
+        });
+        let of_entry = of_entry.collect();
+        let shared = SharedFiles { share: key.0, object: key.1, files, of_entry };
+        let mut swarm = Swarm::new(manifest.id(), Home::Shared(Arc::new(shared)), None);
+        swarm.set_manifest(manifest.clone());
+        swarm.have = PieceSet::full(manifest.geometry().piece_count());
+        let _ = (now, out);
+        self.add_swarm(swarm)
+    }
+
+    pub(super) fn add_swarm(&mut self, swarm: Swarm) -> SwarmKey {
+        let key = SwarmKey(self.next_swarm);
+        self.next_swarm += 1;
+        self.by_object.insert(swarm.object, key);
+        self.swarms.insert(key, swarm);
+        key
+    }
+
+    fn publish(&mut self, at: usize, seeding: &mut Seeding, key: WorkKey) {
+        let publisher = self.config.publisher;
+        let Some(local) = seeding.local(key) else { return };
+        let (State::Publishing(swarm, manifest) | State::Serving(swarm, manifest, _)) =
+            &local.state
+        else {
+            return;
+        };
+        let (swarm, record) = (*swarm, record_of(&local.scanned.name, manifest));
+        let ask = self.tracker.publish(record, publisher, 0);
+        self.asks.insert(ask, at);
+        seeding.asks.insert(ask, (key, Purpose::Publish));
+        self.announce(swarm);
+    }
+
+    pub(super) fn seeding_answered(
+        &mut self,
+        now: Time,
+        at: usize,
+        seeding: &mut Seeding,
+        ask: Ask,
+        answer: &Answer,
+        out: &mut Actions<Task>,
+    ) {
+        let Some((key, purpose)) = seeding.asks.remove(&ask) else { return };
+        match (purpose, answer) {
+            (Purpose::Publish, Answer::Status(status)) => {
+                self.publish_answered(now, seeding, key, status.code, &status.text, out);
+            }
+            (Purpose::Recheck, Answer::Status(status)) if status.code == Code::NOT_FOUND => {
+                self.publish(at, seeding, key);
+            }
+            _ => {}
+        }
+        self.settle_seeding(now, seeding);
+    }
+
+    fn publish_answered(
+        &mut self,
+        now: Time,
+        seeding: &mut Seeding,
+        key: WorkKey,
+        code: Code,
+        text: &str,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(local) = seeding.local(key) else { return };
+        let name = local.scanned.name.clone();
+        let (State::Publishing(swarm, manifest) | State::Serving(swarm, manifest, _)) =
+            &local.state
+        else {
+            return;
+        };
+        let (swarm, manifest) = (*swarm, manifest.clone());
+        let version = text.trim().parse().unwrap_or(0);
+        if code == Code::OK {
+            local.state = State::Serving(swarm, manifest.clone(), version);
+            self.tell(Notice::Published { name, version, manifest });
+            return;
+        }
+        local.state = State::Gone;
+        self.tell(Notice::PublishRefused { name, code, text: text.to_owned() });
+        let serves = |local: &Local| matches!(&local.state, State::Publishing(other, _) | State::Serving(other, ..) if *other == swarm);
+        if !seeding.shares.values().flatten().any(serves) {
+            self.stop_serving(now, swarm, out);
+        }
+    }
+
+    /// The tracker does not remember what we hold, so it may have lost its names as well.
+    pub(super) fn recheck_names(&mut self, at: usize, seeding: &mut Seeding) {
+        let mut keys = Vec::new();
+        for (share, locals) in &seeding.shares {
+            for (index, local) in locals.iter().enumerate() {
+                if matches!(local.state, State::Serving(..)) && seeding.publish {
+                    keys.push(((*share, index), local.scanned.name.clone()));
+                }
+            }
+        }
+        for (key, name) in keys {
+            let ask = self.tracker.find(FindKey::Name { version: 0, name }, 0);
+            self.asks.insert(ask, at);
+            seeding.asks.insert(ask, (key, Purpose::Recheck));
+        }
+    }
+
+    /// Sees whether there is anything left to do.
+    fn settle_seeding(&mut self, now: Time, seeding: &mut Seeding) {
+        if seeding.over || !seeding.is_settled() {
+            return;
+        }
+        if seeding.is_empty() {
+            self.fail(Failure::NothingToShare);
+            seeding.over = true;
+        } else if seeding.once {
+            seeding.over = true;
+        }
+        seeding.settled_at.get_or_insert(now);
+    }
+
+    pub(super) fn tick_seeding(
+        &mut self,
+        now: Time,
+        seeding: &mut Seeding,
+        out: &mut Actions<Task>,
+    ) {
+        let ended = |(settled, time)| now.since(settled) >= time;
+        seeding.over |= seeding.settled_at.zip(seeding.seed_time).is_some_and(ended);
+        let locals = seeding.shares.iter_mut().flat_map(|(share, locals)| {
+            locals.iter_mut().enumerate().map(move |(index, local)| ((*share, index), local))
+        });
+        for ((share, object), local) in locals {
+            let State::Serving(swarm, ..) = &local.state else { continue };
+            if local.checking || local.next_check > now {
+                continue;
+            }
+            let Some(Home::Shared(shared)) = self.swarms.get(swarm).map(|swarm| &swarm.home) else {
+                continue;
+            };
+            local.checking = true;
+            run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
+        }
+    }
+
+    pub(super) fn on_files_checked(
+        &mut self,
+        now: Time,
+        share: ShareKey,
+        object: usize,
+        changed: Option<StorageError>,
+        out: &mut Actions<Task>,
+    ) {
+        self.with_share(share, |peer, seeding, _| {
+            let Some(local) = seeding.local((share, object)) else { return };
+            local.checking = false;
+            let pause = local.scanned.files.len() / FILES_PER_SECOND;
+            local.next_check = now + CHECK_EVERY + Duration::from_secs(pause as u64);
+            if let Some(error) = changed {
+                peer.withdraw(now, seeding, (share, object), error, out);
+            }
+        });
+    }
+
+    fn withdraw(
+        &mut self,
+        now: Time,
+        seeding: &mut Seeding,
+        key: WorkKey,
+        error: StorageError,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(local) = seeding.local(key) else { return };
+        let state = std::mem::replace(&mut local.state, State::Gone);
+        let (swarm, version) = match state {
+            State::Serving(swarm, _, version) => (swarm, Some(version)),
+            State::Publishing(swarm, _) => (swarm, None),
+            State::Hashing | State::Gone => return,
+        };
+        let name = local.scanned.name.clone();
+        self.withdrawn(&name, version, error.clone());
+        self.stop_serving(now, swarm, out);
+        if seeding.is_settled() && seeding.is_empty() {
+            self.fail(Failure::Storage(error));
+            seeding.over = true;
+        }
+    }
+
+    fn withdrawn(&mut self, name: &str, version: Option<u32>, error: StorageError) {
+        self.tell(Notice::Withdrawn { name: name.to_owned(), version, error });
+    }
+
+    /// Something about an object's files looks wrong: look at them now.
+    pub(super) fn suspect_files(&self, key: SwarmKey, out: &mut Actions<Task>) {
+        let Some(Home::Shared(shared)) = self.swarms.get(&key).map(|swarm| &swarm.home) else {
+            return;
+        };
+        let (share, object) = (shared.share, shared.object);
+        run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
+    }
+
+    /// A file could not be opened for serving.
+    pub(super) fn file_failed(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        error: StorageError,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        match &swarm.home {
+            Home::Shared(shared) => {
+                let (share, object) = (shared.share, shared.object);
+                self.on_files_checked(now, share, object, Some(error), out);
+            }
+            Home::Fetched(_) => self.stop_serving(now, key, out),
+        }
+    }
+
+    pub(super) fn seed_status(&self, seeding: &Seeding, status: &mut Status) {
+        let (total, done) = self.hashing.progress();
+        status.total = total;
+        status.done = done;
+        status.phase = if seeding.scanning > 0 {
+            Phase::Scan
+        } else if self.hashing.is_busy() {
+            Phase::Hash
+        } else {
+            Phase::Seed
+        };
+    }
+}
+
+fn hash_jobs(scanned: &ScannedObject) -> Result<Vec<HashJob>, StorageError> {
+    let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
+    let Some(piece_log2) = Manifest::default_piece_log2(&lens) else {
+        return Err(StorageError {
+            kind: StorageErrorKind::BadName,
+            what: format!(
+                "{} files of {} bytes are more than one object may have",
+                lens.len(),
+                lens.iter().sum::<u64>()
+            ),
+            path: scanned.path.clone(),
+            advice: Some("share its sub-folders one by one: peer seed FOLDER".into()),
+        });
+    };
+    let job = |file: &crate::disk::ScannedFile| HashJob {
+        path: file.path.clone(),
+        stamp: file.stamp,
+        piece_log2,
+    };
+    Ok(scanned.files.iter().map(job).collect())
+}
+
+fn build_manifest(
+    scanned: &ScannedObject,
+    hashes: Vec<FileHashes>,
+) -> Result<Manifest, StorageError> {
+    let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
+    let files = scanned.files.iter().zip(hashes).map(|(file, hashes)| {
+        let kind = EntryKind::File {
+            executable: file.executable,
+            len: file.stamp.len,
+            digest: hashes.digest,
+        };
+        (Entry { path: file.relative.clone(), kind }, hashes.pieces)
+    });
+    let folders = scanned
+        .empty_folders
+        .iter()
+        .map(|path| (Entry { path: Some(path.clone()), kind: EntryKind::EmptyFolder }, Vec::new()));
+    let piece_log2 = Manifest::default_piece_log2(&lens);
+    Manifest::build(piece_log2.unwrap_or_default(), files.chain(folders).collect()).map_err(
+        |error| StorageError {
+            kind: StorageErrorKind::BadName,
+            what: format!("can't be shared: {error}"),
+            path: scanned.path.clone(),
+            advice: None,
+        },
+    )
+}
+
+pub(super) fn record_of(name: &str, manifest: &Manifest) -> Record {
+    let count = |len: usize| u32::try_from(len).expect("limited when the manifest was built");
+    Record {
+        object: manifest.id(),
+        content: manifest.content(),
+        length: manifest.geometry().total_len(),
+        published_at: 0,
+        version: 0,
+        manifest_len: count(manifest.bytes().len()),
+        piece_count: manifest.geometry().piece_count(),
+        file_count: count(manifest.entries().len()),
+        piece_log2: manifest.piece_log2(),
+        name: name.to_owned(),
+    }
+}
