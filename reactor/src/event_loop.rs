@@ -88,6 +88,7 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
     /// # Errors
     /// When the system gives no descriptors for the loop itself.
     pub fn new(machine: M, runner: R, options: Options) -> io::Result<Self> {
+        let options = options.usable();
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token::from(Target::Waker))?;
         let conns = Conns::new(poll.registry().try_clone()?);
@@ -106,7 +107,7 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
             signals: None,
             pending: VecDeque::new(),
             more_results: false,
-            read_buffer: vec![0; options.read_budget.max(1)],
+            read_buffer: vec![0; options.read_budget],
             failed_ranges: Vec::new(),
             clock,
             now: clock.now(),

@@ -23,10 +23,11 @@ pub struct Options {
     /// Whether to raise the process's soft limit of open files to its hard limit. Default true: nothing
     /// here uses `select`, the only reason for the low soft limit.
     pub raise_descriptor_limit: bool,
-    /// Bytes read at once, and the most that one connection delivers in one turn. Default 256 KiB: with
-    /// it a bulk transfer costs a few system calls per megabyte, and it stays in the second-level cache.
+    /// Bytes read at once, and the most that one connection delivers in one turn; at least 1. Default
+    /// 512 KiB: a bulk transfer then costs a few system calls per megabyte, and the buffer still fits
+    /// the second-level cache. Over loopback, half of it is a sixth slower and twice as much no faster.
     pub read_budget: usize,
-    /// The most that one connection hands to the system in one turn, in bytes. Default 1 MiB: some
+    /// The most that one connection hands to the system in one turn, in bytes; at least 1. Default 1 MiB: some
     /// hundred microseconds of copying, the longest that others wait for one connection.
     pub write_budget: usize,
     /// Connections accepted per listener and turn. Default 64, so that a flood of new ones does not
@@ -56,7 +57,7 @@ impl Default for Options {
             max_connections: 16 * 1024,
             reserved_descriptors: 256,
             raise_descriptor_limit: true,
-            read_budget: 256 * 1024,
+            read_budget: 512 * 1024,
             write_budget: 1024 * 1024,
             accept_budget: 64,
             results_budget: 256,
@@ -66,6 +67,22 @@ impl Default for Options {
             exit_flush: Duration::from_millis(200),
             exit_tasks: Duration::from_secs(1),
         }
+    }
+}
+
+impl Options {
+    /// With each budget at least 1, so that each step gets on.
+    pub(crate) fn usable(mut self) -> Self {
+        for budget in [
+            &mut self.workers,
+            &mut self.read_budget,
+            &mut self.write_budget,
+            &mut self.accept_budget,
+            &mut self.results_budget,
+        ] {
+            *budget = (*budget).max(1);
+        }
+        self
     }
 }
 

@@ -14,7 +14,8 @@ use std::{fmt, io};
 
 use mio::Waker;
 
-use crate::{Machine, TaskId, TaskRunner};
+use crate::clock::Clock;
+use crate::{Machine, TaskId, TaskRunner, Time};
 
 /// What a worker has to tell.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ impl<M: Machine, R> fmt::Debug for TaskPool<M, R> {
     }
 }
 
+impl<M: Machine, R> Drop for TaskPool<M, R> {
+    /// Lets the workers end, but waits for none.
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
 impl<M: Machine, R> Shared<M, R> {
     fn jobs(&self) -> MutexGuard<'_, Jobs<M::Task>> {
         // Nothing that can panic is done under this lock.
@@ -72,7 +80,7 @@ impl<M: Machine, R> TaskPool<M, R> {
             sender: Some(sender),
             results,
             workers: 0,
-            workers_max: workers_max.max(1),
+            workers_max,
         }
     }
 
@@ -92,8 +100,10 @@ impl<M: Machine, R> TaskPool<M, R> {
         drop(jobs);
         self.shared.available.notify_all();
         // Each worker holds a sender until it ends, so the channel's end is theirs.
+        let clock = Clock::start();
         let finished = loop {
-            match self.results.recv_timeout(wait) {
+            let left = wait.saturating_sub(clock.now().since(Time::ZERO));
+            match self.results.recv_timeout(left) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break true,
                 Err(RecvTimeoutError::Timeout) => break false,

@@ -8,4 +8,5 @@ mod fairness;
 mod ranges;
 mod rig;
 mod streams;
+mod stress;
 mod tasks;
