@@ -6,107 +6,38 @@
 //! time; each [`Ask`] gets at most one [`TrackerEvent::Answer`], and keeps being asked over any number
 //! of sessions until it has one or is forgotten; memory is bounded by what the owner told it.
 
-use std::fmt;
+mod asks;
+mod commands;
+mod drains;
+mod ending;
+mod hello;
+mod holdings;
+mod link;
+mod route;
+mod session;
+mod types;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use protocol::message::{FindKey, Holding, Lease, Page, Record, Status, Summary, Swarm};
-use protocol::{Code, NodeId, ObjectId, PublisherKey};
-use reactor::{Actions, ConnId, ConnectError, Rng, Time};
+use protocol::message::Bye;
+use protocol::{Code, Message, NodeId};
+use reactor::{Action, Actions, CloseReason, ConnId, ConnectError, Rng, TaskId, Time};
 
 use crate::disk::Task;
+use asks::Asks;
+use drains::Drains;
+use ending::{Ending, connect_failure};
+use holdings::Holdings;
+use link::{Flight, Link, Stage};
+use route::{Failure, FailureKind, Route, Step};
 
-/// Asks that may be waiting for their answers; see [`TrackerClient::room`].
-pub const MAX_ASKS: usize = 4_096;
-/// Longest cluster token, bytes.
-pub const MAX_TOKEN: usize = 256;
+pub use types::{Answer, Ask, MAX_ASKS, MAX_TOKEN, Settings, TrackerEvent};
 
-/// Who we are, and where trackers may be.
-#[derive(Clone)]
-pub struct Settings {
-    /// Identity of this process.
-    pub node: NodeId,
-    /// Port where we accept peers, 0 for none. See [`TrackerClient::set_listen`].
-    pub listen: u16,
-    /// Secret of the cluster, at most [`MAX_TOKEN`] bytes.
-    pub token: Option<Vec<u8>>,
-    /// Address to be handed to others instead of the one that the tracker sees.
-    pub advertise: Option<SocketAddr>,
-    /// Name and version of this program; more than 64 bytes are cut off.
-    pub agent: String,
-    /// Trackers as `host:port`, in order of preference. None: nothing is ever sent or answered.
-    pub addresses: Vec<String>,
-}
-
-impl fmt::Debug for Settings {
-    /// Without the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("node", &self.node)
-            .field("listen", &self.listen)
-            .field("addresses", &self.addresses)
-            .finish_non_exhaustive()
-    }
-}
-
-/// One question to the tracker, for as long as it has no answer. Not the number on the wire: that
-/// changes with each session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ask(pub u32);
-
-/// What the tracker said to an [`Ask`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// To a `find` that found something.
-    Swarm(Swarm),
-    /// To a `list`.
-    Page(Page),
-    /// To a `summary`.
-    Summary(Summary),
-    /// To `publish` and `unpublish` (OK or not), and to anything that is refused (never OK). Never
-    /// OVERLOADED from the tracker: such asks are repeated here.
-    Status(Status),
-}
-
-/// What the owner should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TrackerEvent {
-    /// A session works: the tracker took us in.
-    Up {
-        /// Which tracker, as in [`Settings::addresses`].
-        address: String,
-    },
-    /// This tracker can't be used. Once per outage, and again when the reason changes.
-    Down {
-        /// Which tracker, as in [`Settings::addresses`].
-        address: String,
-        /// Why, in words.
-        why: String,
-        /// The next attempt, with this or another tracker, comes after so long.
-        retry: Duration,
-    },
-    /// The answer to an ask. The ask is over.
-    Answer {
-        /// Which ask.
-        ask: Ask,
-        /// What came.
-        answer: Answer,
-    },
-    /// More peers of an object that we are fetching, unasked. At most
-    /// [`protocol::limits::MAX_PUSH`].
-    Peers(Swarm),
-    /// The tracker believes us for so long, and sees us so.
-    Lease(Lease),
-    /// No tracker takes us, and one said that it never will: another version (VERSION), not allowed
-    /// (DENIED), or not a tracker at all (WRONG_ROLE). It is tried again, but rarely. Once per outage,
-    /// and again when the code changes.
-    Refused {
-        /// Why.
-        code: Code,
-        /// In words, naming the tracker.
-        text: String,
-    },
-}
+/// Names are looked up for so long before the next tracker gets its turn.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(10);
+/// After a session of this length the next outage begins with short waits again.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// The connection to the tracker; see the module.
 ///
@@ -118,18 +49,73 @@ pub enum TrackerEvent {
 pub struct TrackerClient {
     settings: Settings,
     rng: Rng,
+    route: Route,
+    state: State,
+    drains: Drains,
+    asks: Asks,
+    holdings: Holdings,
+    /// No ANNOUNCE earlier: the tracker asked for patience.
+    announce_from: Time,
+    totals: Totals,
+    /// Who knows what we hold, if it still lives.
+    last_tracker: Option<NodeId>,
+    /// The refusal that was told in this outage.
+    told_refusal: Option<Code>,
+    events: Vec<TrackerEvent>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not started, left, or nowhere to go.
+    Idle,
+    /// A name is being looked up.
+    LookingUp { until: Time },
+    /// Between two rounds.
+    Waiting { until: Time },
+    /// There is a connection, or will be.
+    Linked(Box<Link>),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    free: u64,
+    sent: u64,
+    received: u64,
 }
 
 impl TrackerClient {
     /// One that does nothing yet.
     pub fn new(settings: Settings, rng: Rng) -> Self {
-        Self { settings, rng }
+        Self {
+            route: Route::new(&settings.addresses),
+            settings,
+            rng,
+            state: State::Idle,
+            drains: Drains::default(),
+            asks: Asks::default(),
+            holdings: Holdings::default(),
+            announce_from: Time::ZERO,
+            totals: Totals::default(),
+            last_tracker: None,
+            told_refusal: None,
+            events: Vec::new(),
+        }
     }
 
     /// Begins to look for a tracker. Once.
     pub fn start(&mut self, now: Time, out: &mut Actions<Task>) {
-        let _ = (now, out);
-        todo!()
+        if self.route.is_empty() {
+            return;
+        }
+        let len = self.settings.token.as_ref().map_or(0, Vec::len);
+        if len > MAX_TOKEN {
+            let text =
+                format!("the cluster token has {len} bytes, at most {MAX_TOKEN} are allowed");
+            self.events.push(TrackerEvent::Refused { code: Code::DENIED, text });
+            return;
+        }
+        self.route.begin_round();
+        self.advance(now, out);
     }
 
     /// The port to announce in later sessions; best set before [`start`](Self::start).
@@ -139,29 +125,31 @@ impl TrackerClient {
 
     /// Whether events of this connection are for the client.
     pub fn owns(&self, conn: ConnId) -> bool {
-        let _ = conn;
-        todo!()
+        matches!(&self.state, State::Linked(link) if link.conn == conn)
+            || self.drains.contains(conn)
     }
 
     /// Whether a tracker has taken us in and the session still stands.
     pub fn is_up(&self) -> bool {
-        todo!()
-    }
-
-    /// How many more asks are taken now. Asks beyond it are answered at once with STATUS BUSY.
-    pub fn room(&self) -> usize {
-        todo!()
+        matches!(&self.state, State::Linked(link) if link.up_since.is_some())
     }
 
     /// What happened since the last call, oldest first.
     pub fn take_events(&mut self) -> Vec<TrackerEvent> {
-        todo!()
+        std::mem::take(&mut self.events)
     }
 
     /// A connection that the client asked for is up.
     pub fn on_connected(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        let _ = (now, conn, out);
-        todo!()
+        let State::Linked(link) = &mut self.state else { return };
+        if link.conn != conn || !matches!(link.stage, Stage::Connecting { .. }) {
+            return;
+        }
+        link.greet(now);
+        // [H-4] The dialer speaks first.
+        let frame = Message::Hello(hello::ours(&self.settings, &mut self.rng)).to_frame();
+        link.sent(now, frame.len());
+        out.send(conn, frame);
     }
 
     /// A connection that the client asked for did not come about.
@@ -172,32 +160,43 @@ impl TrackerClient {
         error: ConnectError,
         out: &mut Actions<Task>,
     ) {
-        let _ = (now, conn, error, out);
-        todo!()
+        if let Some(link) = self.take_link(conn) {
+            self.settle(now, *link, connect_failure(error), out);
+        }
     }
 
     /// Bytes from the tracker.
     pub fn on_received(&mut self, now: Time, conn: ConnId, bytes: &[u8], out: &mut Actions<Task>) {
-        let _ = (now, conn, bytes, out);
-        todo!()
+        let Some(mut link) = self.take_link(conn) else { return };
+        link.received(now);
+        match self.read(now, &mut link, bytes) {
+            Ok(()) => self.keep(now, link, out),
+            Err(ending) => self.end(now, *link, ending, out),
+        }
     }
 
     /// All that was sent is out.
     pub fn on_flushed(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        let _ = (now, conn, out);
-        todo!()
+        if let Some(mut link) = self.take_link(conn) {
+            link.flushed();
+            self.keep(now, link, out);
+        }
     }
 
     /// The tracker will send no more.
     pub fn on_remote_finished(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        let _ = (now, conn, out);
-        todo!()
+        self.drains.finished(conn, out);
+        if let Some(link) = self.take_link(conn) {
+            self.end(now, *link, Ending::lost("it closed the connection"), out);
+        }
     }
 
     /// The connection is gone.
     pub fn on_closed(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        let _ = (now, conn, out);
-        todo!()
+        self.drains.gone(conn);
+        if let Some(link) = self.take_link(conn) {
+            self.settle(now, *link, Ending::lost("the connection broke").failure, out);
+        }
     }
 
     /// What came of a [`Task::Resolve`]. Addresses that are not the client's are ignored.
@@ -208,89 +207,173 @@ impl TrackerClient {
         outcome: Result<Vec<SocketAddr>, String>,
         out: &mut Actions<Task>,
     ) {
-        let _ = (now, address, outcome, out);
-        todo!()
+        let waiting = matches!(self.state, State::LookingUp { .. });
+        if self.route.resolved(address, outcome, waiting) {
+            self.advance(now, out);
+        }
     }
 
     /// The time that [`deadline`](Self::deadline) named has come. Early or repeated calls change
     /// nothing.
     pub fn on_deadline(&mut self, now: Time, out: &mut Actions<Task>) {
-        let _ = (now, out);
-        todo!()
+        self.drains.on_deadline(now, out);
+        match &self.state {
+            State::Waiting { until } if *until <= now => {
+                self.route.begin_round();
+                self.advance(now, out);
+            }
+            State::LookingUp { until } if *until <= now => {
+                let why = "looking up its name takes too long".to_owned();
+                self.route.failed(Failure { why, kind: FailureKind::Network });
+                self.advance(now, out);
+            }
+            State::Linked(link) => {
+                let conn = link.conn;
+                let expired = link.expired(now);
+                let link = self.take_link(conn).expect("just seen");
+                match expired {
+                    Some(ending) => self.end(now, *link, ending, out),
+                    None => self.keep(now, link, out),
+                }
+            }
+            State::Idle | State::Waiting { .. } | State::LookingUp { .. } => {}
+        }
     }
 
     /// When the client wants [`on_deadline`](Self::on_deadline) at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        todo!()
-    }
-
-    /// Asks for a record and up to `want` peers (at most [`protocol::limits::MAX_FIND_WANT`]; 0 = the
-    /// record only).
-    pub fn find(&mut self, key: FindKey, want: u16) -> Ask {
-        let _ = (key, want);
-        todo!()
-    }
-
-    /// Asks for up to `limit` names (1 to [`protocol::limits::MAX_LIST_LIMIT`]) with this prefix, after
-    /// this name.
-    pub fn list(&mut self, prefix: String, after: String, limit: u16) -> Ask {
-        let _ = (prefix, after, limit);
-        todo!()
-    }
-
-    /// Binds the record's name to its object. `copies` = wanted copies, 0 = the tracker's default.
-    pub fn publish(&mut self, record: Record, key: PublisherKey, copies: u8) -> Ask {
-        let _ = (record, key, copies);
-        todo!()
-    }
-
-    /// Removes a name.
-    pub fn unpublish(&mut self, name: String, key: PublisherKey) -> Ask {
-        let _ = (name, key);
-        todo!()
-    }
-
-    /// Asks for the tracker's totals.
-    pub fn summary(&mut self) -> Ask {
-        todo!()
-    }
-
-    /// Gives up an ask: no answer to it is told any more. One that is out already may still take effect.
-    pub fn forget(&mut self, ask: Ask) {
-        let _ = ask;
-        todo!()
-    }
-
-    /// What we hold of an object from now on. Told at the next [`pump`](Self::pump) with a session.
-    pub fn set_holding(&mut self, object: ObjectId, holding: Holding) {
-        let _ = (object, holding);
-        todo!()
-    }
-
-    /// Figures for the next BEATs: bytes that we could still store; payload bytes sent to and received
-    /// from peers since the start.
-    pub fn set_totals(&mut self, free: u64, sent: u64, received: u64) {
-        let _ = (free, sent, received);
-        todo!()
+        let next = match &self.state {
+            State::Idle => None,
+            State::Waiting { until } | State::LookingUp { until } => Some(*until),
+            State::Linked(link) => Some(link.deadline().min(self.work_at(link))),
+        };
+        next.into_iter().chain(self.drains.deadline()).min()
     }
 
     /// Sends what commands left behind, as far as session and limits allow. The client calls it itself
     /// at the end of each `on_...`.
     pub fn pump(&mut self, now: Time, out: &mut Actions<Task>) {
-        let _ = (now, out);
-        todo!()
+        if let State::Linked(link) = &self.state {
+            let conn = link.conn;
+            let link = self.take_link(conn).expect("just seen");
+            self.keep(now, link, out);
+        }
     }
 
     /// Ends the session politely; the tracker forgets our holdings at once. Nothing is sent or told
     /// afterwards. What was pumped before is still sent.
     pub fn leave(&mut self, now: Time, out: &mut Actions<Task>) {
-        let _ = (now, out);
-        todo!()
+        if let State::Linked(link) = std::mem::replace(&mut self.state, State::Idle) {
+            let bye = Some((Code::OK, String::new()));
+            self.part(now, &link, bye, CloseReason::Done, out);
+        }
     }
 
     /// Whether, after [`leave`](Self::leave), nothing is left to wait for. At most
     /// [`protocol::limits::BYE_LINGER`] later.
     pub fn has_left(&self) -> bool {
-        todo!()
+        matches!(self.state, State::Idle) && self.drains.is_empty()
+    }
+
+    // ---- connections come and go
+
+    /// The next step of this round.
+    fn advance(&mut self, now: Time, out: &mut Actions<Task>) {
+        match self.route.step() {
+            Step::Dial(addr) => {
+                let conn = out.connect(addr);
+                log::debug!("tracker dialed conn={} remote={addr}", conn.0);
+                self.state = State::Linked(Box::new(Link::connecting(now, conn)));
+            }
+            Step::LookUp(address) => {
+                out.run(TaskId(0), Task::Resolve { address });
+                self.state = State::LookingUp { until: now + LOOKUP_PATIENCE };
+            }
+            Step::AwaitLookup => self.state = State::LookingUp { until: now + LOOKUP_PATIENCE },
+            Step::RoundOver => self.rest(now),
+        }
+    }
+
+    /// Nobody to talk to: tells, and waits for the next round.
+    fn rest(&mut self, now: Time) {
+        let retry = self.route.wait(&mut self.rng);
+        for (address, why) in self.route.take_news() {
+            log::debug!("tracker down address={address} retry_ms={} why={why}", retry.as_millis());
+            self.events.push(TrackerEvent::Down { address, why, retry });
+        }
+        if let Some((code, text)) = self.route.refusal()
+            && self.told_refusal != Some(code)
+        {
+            self.told_refusal = Some(code);
+            self.events.push(TrackerEvent::Refused { code, text });
+        }
+        self.state = State::Waiting { until: now + retry };
+    }
+
+    /// The link, if it is this connection. It must be kept or settled.
+    fn take_link(&mut self, conn: ConnId) -> Option<Box<Link>> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Linked(link) if link.conn == conn => Some(link),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// The link goes on; sends what there is to send.
+    fn keep(&mut self, now: Time, mut link: Box<Link>, out: &mut Actions<Task>) {
+        self.fill(now, &mut link, out);
+        self.state = State::Linked(link);
+    }
+
+    /// Ends the link from our side.
+    fn end(&mut self, now: Time, link: Link, ending: Ending, out: &mut Actions<Task>) {
+        self.part(now, &link, ending.bye, ending.reason, out);
+        self.settle(now, link, ending.failure, out);
+    }
+
+    /// Says BYE if there is something to say, and closes the connection now or soon.
+    fn part(
+        &mut self,
+        now: Time,
+        link: &Link,
+        bye: Option<(Code, String)>,
+        reason: CloseReason,
+        out: &mut Actions<Task>,
+    ) {
+        match bye {
+            // [F-25] A dialer that is connected has sent its HELLO.
+            Some((code, text)) if !matches!(link.stage, Stage::Connecting { .. }) => {
+                out.send(link.conn, Message::Bye(Bye { code, text }).to_frame());
+                out.push(Action::Finish { conn: link.conn });
+                self.drains.add(now, link.conn, reason, out);
+            }
+            _ => out.close(link.conn, reason),
+        }
+    }
+
+    /// The link is no more: what was out on it is undone, and the next step follows.
+    fn settle(&mut self, now: Time, mut link: Link, failure: Failure, out: &mut Actions<Task>) {
+        for flight in link.take_flights() {
+            if let Flight::Announce(undo) = flight {
+                self.holdings.undo(undo);
+            }
+        }
+        self.asks.requeue();
+        self.announce_from = Time::ZERO;
+        if failure.kind == FailureKind::Violation {
+            log::warn!("tracker violation address={} why={}", self.route.address(), failure.why);
+        }
+        let elsewhere = matches!(failure.kind, FailureKind::Violation | FailureKind::Refused(_));
+        self.route.failed(failure);
+        let Some(since) = link.up_since else { return self.advance(now, out) };
+        if now.since(since) >= STEADY {
+            self.route.calm();
+        }
+        if elsewhere {
+            self.route.avoid();
+        }
+        self.rest(now);
     }
 }
