@@ -41,8 +41,6 @@ use seeding::Seeding;
 const TICK: Duration = Duration::from_millis(250);
 /// HAVEs are gathered for so long; the protocol allows 100 ms.
 const HAVE_DELAY: Duration = Duration::from_millis(20);
-/// Rates shown to people are averaged over so long.
-const RATE_WINDOW: Duration = Duration::from_secs(3);
 /// What we call ourselves in a HELLO.
 const AGENT: &str = concat!("starling/", env!("CARGO_PKG_VERSION"));
 
@@ -74,6 +72,8 @@ pub struct Peer {
     down_bucket: Option<TokenBucket>,
     next_tick: Time,
     haves_due: Option<Time>,
+    /// When the limit on receiving lets the next request through, if it holds one back.
+    down_due: Option<Time>,
     next_share: u32,
     next_fetch: u32,
     next_swarm: u32,
@@ -133,11 +133,12 @@ impl Peer {
             opening: BTreeMap::new(),
             hashing: HashQueue::default(),
             notices: Vec::new(),
-            down: Rate::new(Time::ZERO, RATE_WINDOW),
-            up: Rate::new(Time::ZERO, RATE_WINDOW),
-            down_bucket: config.down_limit.map(|limit| TokenBucket::new(Time::ZERO, limit)),
+            down: Rate::default(),
+            up: Rate::default(),
+            down_bucket: config.down_limit.map(|limit| TokenBucket::new(limit)),
             next_tick: Time::ZERO,
             haves_due: None,
+            down_due: None,
             next_share: 0,
             next_fetch: 0,
             next_swarm: 0,
@@ -287,6 +288,9 @@ impl Peer {
         self.check_links(now, out);
         if self.haves_due.is_some_and(|at| at <= now) {
             self.flush_haves(now, out);
+        }
+        if self.down_due.take_if(|at| *at <= now).is_some() {
+            self.fill_all(now, out);
         }
         if self.next_tick <= now {
             self.next_tick = now + TICK;

@@ -100,7 +100,7 @@ impl Transfer {
         let parts = self.parts.entry(conn).or_default();
         let piece = self.picker.pick(theirs, rng).or_else(|| {
             let mine = |piece| parts.iter().any(|part: &Part| part.piece == piece);
-            self.picker.pick_endgame(theirs, mine)
+            self.picker.pick_endgame(theirs, mine, rng)
         })?;
         let len = geometry.span(piece).len as usize;
         let mut data = self.pool.pop().unwrap_or_default();

@@ -94,10 +94,11 @@ impl Peer {
             return;
         }
         let geometry = manifest.geometry();
-        while link.pipeline.room() > 0
-            && link.session.free_requests() > 0
-            && self.down_bucket.as_ref().is_none_or(|bucket| bucket.is_open(now))
-        {
+        while link.pipeline.room() > 0 && link.session.free_requests() > 0 {
+            if let Some(bucket) = self.down_bucket.as_ref().filter(|bucket| !bucket.is_open(now)) {
+                self.down_due = Some(bucket.opens_at());
+                return;
+            }
             let block_len = |piece_len| link.pipeline.block_len(piece_len);
             let block = transfer.next_block(conn, theirs, geometry, block_len, &mut self.rng);
             let Some(block) = block else { return };

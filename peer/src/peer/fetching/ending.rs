@@ -1,0 +1,84 @@
+//! From stored pieces to a file in its place, and what comes after.
+
+use super::*;
+
+impl Peer {
+    pub(in crate::peer) fn finish(&mut self, fetch: &mut Fetch, out: &mut Actions<Task>) {
+        fetch.state = State::Finishing;
+        run(out, Task::Finish { fetch: fetch.key });
+    }
+
+    pub(in crate::peer) fn on_finished(
+        &mut self,
+        now: Time,
+        key: FetchKey,
+        outcome: Result<PathBuf, StorageError>,
+        out: &mut Actions<Task>,
+    ) {
+        self.with_fetch(
+            |fetch| fetch.key == key,
+            |peer, fetch| match outcome {
+                Ok(path) => {
+                    fetch.placed = Some((path, false));
+                    peer.fetch_placed(now, fetch, out);
+                }
+                Err(error) => peer.fail_fetch(fetch, Failure::Storage(error), out),
+            },
+        );
+    }
+
+    /// It is in its place.
+    pub(in crate::peer) fn fetch_placed(
+        &mut self,
+        now: Time,
+        fetch: &mut Fetch,
+        out: &mut Actions<Task>,
+    ) {
+        let Some((path, _)) = fetch.placed.clone() else { return };
+        let Some(key) = fetch.swarm else { return };
+        self.announce(key);
+        let manifest = self.swarms.get(&key).and_then(|swarm| swarm.manifest.clone());
+        match manifest {
+            Some(manifest) if fetch.job().is_some_and(|job| job.check) => {
+                let part = fetch.split_name().1;
+                fetch.state = State::Verifying;
+                self.start_verifying(fetch, manifest, part, path, out);
+            }
+            _ => self.fetch_done(now, fetch),
+        }
+    }
+
+    /// Everything that was asked for is true: tell, then serve on or end.
+    pub(in crate::peer) fn fetch_done(&mut self, now: Time, fetch: &mut Fetch) {
+        let Some((path, already)) = fetch.placed.clone() else {
+            fetch.state = State::Over;
+            return;
+        };
+        let Some(swarm) = fetch.swarm.and_then(|key| self.swarms.get_mut(&key)) else { return };
+        let (Some(manifest), Some(record)) = (swarm.manifest.clone(), fetch.record.clone()) else {
+            return;
+        };
+        let (received, wasted, sent) = (swarm.received, swarm.wasted, swarm.sent);
+        let sources = swarm.sources.len();
+        swarm.dialing = false;
+        let took = now.since(fetch.started);
+        self.tell(Notice::FetchDone {
+            record,
+            path,
+            already,
+            manifest,
+            received,
+            wasted,
+            sent,
+            sources,
+            took,
+        });
+        let linger = fetch.job().map_or(Linger::No, |job| job.linger);
+        fetch.state = match linger {
+            _ if self.shutting_down => State::Over,
+            Linger::No => State::Over,
+            Linger::For(time) => State::Lingering(now + time),
+            Linger::Forever => State::Lingering(Time::MAX),
+        };
+    }
+}
