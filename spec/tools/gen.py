@@ -170,12 +170,10 @@ def check_sizes() -> None:
             low, high = low + least, high + most
         choices = [f for f in t["fields"] if "when" in f]
         if choices and t["name"] == "FIND":
-            # Alternatives: NAME (version and at least one byte) is both the shortest and the longest.
-            low, high = low + 5, high + 4 + codec.LIMITS["MAX_PATH"]
+            # Alternatives: NAME is both the shortest and the longest.
+            low, high = low + 4, high + 4 + codec.LIMITS["MAX_PATH"]
         elif choices:
             high += (codec.LIMITS["MAX_PIECES"] + 7) // 8
-        if t["name"] == "PUBLISH":
-            low += 1  # the name of a PUBLISH is not empty, whatever a Record allows
         if t["name"] == "HAVE":
             low += 4
         top = {"HELLO": "MAX_HELLO", "BYE": "MAX_BYE"}.get(t["name"], "MAX_CONTROL")

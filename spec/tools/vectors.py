@@ -137,7 +137,7 @@ def manifests() -> list[dict]:
         "path-backslash": (head + entry(b"a\\b"), "M-11"),
         "path-nul": (head + entry(b"a\0"), "M-11"),
         "path-not-utf8": (head + entry(b"\xff"), "M-11"),
-        "path-too-long": (head + entry(b"/".join([b"x" * 200] * 6)), "M-11"),
+        "path-too-long": (head + entry(b"/".join([b"x" * 204] * 5) + b"x"), "M-11"),
         "file-and-folder": (pair + entry(b"d") + folder, "M-12"),
         "file-below-file": (pair + entry(b"d") + entry(b"d/x"), "M-12"),
         "file-below-file-apart": (mf.header(12, 3) + entry(b"d") + entry(b"d-") + entry(b"d/x"), "M-12"),
@@ -156,7 +156,7 @@ def manifests() -> list[dict]:
         found = outcome(mf.parse, raw)
         assert found["rules"][0] == rule, (vid, rule, found)
         out.append({"id": f"bad-{vid}", "comment": "", "hex": raw.hex(), "valid": False,
-                    "requirements": found["rules"]})
+                    "requirements": [*found["rules"], "M-14"]})
     return out
 
 
@@ -263,7 +263,7 @@ def metafiles() -> list[dict]:
         found = outcome(mf.parse_metafile, raw)
         assert found["valid"] or found["rules"][0] in rules, (vid, found)
         made = {"id": vid, "comment": comment, "hex": raw.hex(), "valid": found["valid"],
-                "requirements": found["rules"] or rules}
+                "requirements": list(dict.fromkeys([*found["rules"], "M-28"])) if found["rules"] else rules}
         if found["valid"]:
             value = found["value"]
             made |= {"name": value.name, "trackers": list(value.trackers), "object": value.manifest.id().hex()}

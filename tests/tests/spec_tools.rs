@@ -1,0 +1,29 @@
+//! The generated parts of `spec/` are what its tools make today, and the spec's own tests pass.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn run(script: &str, args: &[&str]) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new("python3").arg(script).args(args).current_dir(root).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("python3: {error}; the spec's tools need Python 3.11 or later: install it")
+    });
+    assert!(
+        output.status.success(),
+        "python3 {script}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn tables_and_examples_are_current() {
+    run("spec/tools/gen.py", &["--check"]);
+}
+
+#[test]
+fn vectors_are_current() {
+    run("spec/tools/vectors.py", &["--check"]);
+}
