@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Lists rules of PROTOCOL.md that no test and no vector names. A report: the exit code is 0.
+
+With --all: every rule with the files that name it.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import common
+from common import SPEC_DIR
+
+ROOT = SPEC_DIR.parent
+ID = re.compile(r"(?<![\w-])([FHPMTX]-\d+)(?![\w-])")
+RULE = re.compile(r"^- \[([FHPMTX]-\d+)\] (.*)", re.M)
+PLACES = [("spec/vectors", ".json"), ("spec/tools", ".py"), ("tests", ".rs"), ("protocol/tests", ".rs"),
+          ("reactor/tests", ".rs"), ("tracker/tests", ".rs"), ("peer/tests", ".rs")]
+
+
+def tests_in(path: Path) -> str:
+    """The text of a test file, or the test module at the end of a source file."""
+    text = path.read_text(encoding="utf-8")
+    return text.partition("#[cfg(test)]")[2] if "src" in path.parts else text
+
+
+def named() -> dict[str, set[str]]:
+    """Rule -> files that name it in a test."""
+    files = [p for folder, end in PLACES for p in (ROOT / folder).rglob(f"*{end}")]
+    files += [p for crate in ("protocol", "reactor", "tracker", "peer") for p in (ROOT / crate / "src").rglob("*.rs")]
+    found: dict[str, set[str]] = {}
+    for path in files:
+        for rule in ID.findall(tests_in(path)):
+            found.setdefault(rule, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def main() -> int:
+    rules = RULE.findall((SPEC_DIR / "PROTOCOL.md").read_text(encoding="utf-8"))
+    places = named()
+    if "--all" in sys.argv[1:]:
+        for rule, _ in rules:
+            print(rule, *sorted(places.get(rule, ["-"])))
+        return 0
+    missing = [(rule, text) for rule, text in rules if rule not in places]
+    for rule, text in missing:
+        print(f"{rule}: {text}")
+    print(f"{len(rules)} rules, {len(missing)} not named by a test or vector", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
