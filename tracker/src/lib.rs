@@ -16,14 +16,14 @@ mod ledger;
 mod pushes;
 mod requests;
 mod session;
-//mod status;
+mod status;
 pub mod store;
 mod swarms;
 mod tracker;
 
 pub use catalog::{NameEntry, Snapshot, Version};
 pub use config::{Config, Secret};
-//pub use status::{StatusClient, StatusError};
+pub use status::{NoRunner, NoTask, StatusClient, StatusError};
 pub use tracker::Tracker;
 
 /// What this program calls itself in HELLO and on the command line.

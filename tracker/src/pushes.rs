@@ -36,7 +36,7 @@ impl Pushes {
         newcomer: PeerKey,
     ) -> bool {
         if let Some(newcomers) = self.entries.get_mut(&(receiver, object)) {
-            if newcomers.len() < MAX_PUSH {
+            if newcomers.len() < MAX_PUSH && !newcomers.contains(&newcomer) {
                 newcomers.push(newcomer);
             }
             return false;
