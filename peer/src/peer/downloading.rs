@@ -8,6 +8,7 @@ use protocol::message::{Block, DataHead, Request};
 use protocol::{ChannelId, Code, Holding, Manifest, PieceIndex};
 use reactor::{Actions, ConnId, Time};
 
+use super::leaving::BAN;
 use super::{HAVE_DELAY, Peer, run};
 use crate::disk::{FetchKey, StorageError, StorageErrorKind, StoreOutcome, Task};
 use crate::link::Link;
@@ -214,7 +215,7 @@ impl Peer {
                 log::warn!("wrong manifest remote={} why={why}", link.remote);
                 self.tell(Notice::PeerCorrupt { remote: link.remote, piece: None });
                 if let Some(node) = link.node {
-                    self.banned.insert(node, now + Duration::from_secs(600));
+                    self.banned.insert(node, now + BAN);
                 }
                 link.session.bye(Code::BAD_DATA, "the manifest does not match the object");
             }

@@ -8,6 +8,7 @@ use protocol::message::FindKey;
 use protocol::{Code, Entry, EntryKind, Manifest, PieceSet, Record};
 use reactor::{Actions, Time};
 
+use super::watching::CHECK_EVERY;
 use super::{Peer, Running, run};
 use crate::disk::{
     FileHashes, HashJob, Scan, ScanRequest, ScannedObject, ShareKey, StorageError,
@@ -19,37 +20,32 @@ use crate::notice::{Failure, Notice, Phase, Status};
 use crate::swarm::{Home, SharedFiles, Swarm, SwarmKey};
 use crate::tracker_client::{Answer, Ask};
 
-/// Time between two looks at the same files.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Files whose looking-at is worth another second of pause.
-const FILES_PER_SECOND: usize = 5_000;
-
 /// A seed job, or a create job, which is the same without tracker and serving.
 #[derive(Debug)]
 pub(super) struct Seeding {
     use_cache: bool,
     publish: bool,
     once: bool,
-    seed_time: Option<Duration>,
+    pub(super) seed_time: Option<Duration>,
     /// When everything was published.
-    settled_at: Option<Time>,
+    pub(super) settled_at: Option<Time>,
     scanning: usize,
-    shares: BTreeMap<ShareKey, Vec<Local>>,
+    pub(super) shares: BTreeMap<ShareKey, Vec<Local>>,
     asks: BTreeMap<Ask, (WorkKey, Purpose)>,
-    over: bool,
+    pub(super) over: bool,
 }
 
 /// One object of a share.
 #[derive(Debug)]
-struct Local {
-    scanned: ScannedObject,
-    state: State,
-    next_check: Time,
-    checking: bool,
+pub(super) struct Local {
+    pub(super) scanned: ScannedObject,
+    pub(super) state: State,
+    pub(super) next_check: Time,
+    pub(super) checking: bool,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Hashing,
     Publishing(SwarmKey, Arc<Manifest>),
     /// Published under this version; 0 for a create job, which publishes nothing.
@@ -75,16 +71,16 @@ impl Seeding {
         self.over = true;
     }
 
-    fn local(&mut self, key: WorkKey) -> Option<&mut Local> {
+    pub(super) fn local(&mut self, key: WorkKey) -> Option<&mut Local> {
         self.shares.get_mut(&key.0)?.get_mut(key.1)
     }
 
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let settled = |local: &Local| matches!(local.state, State::Serving(..) | State::Gone);
         self.scanning == 0 && self.shares.values().flatten().all(settled)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.shares.values().flatten().all(|local| matches!(local.state, State::Gone))
     }
 }
@@ -125,7 +121,12 @@ impl Peer {
         Seeding { publish: false, ..self.start_seeding(now, job, out) }
     }
 
-    fn scan(&mut self, seeding: &mut Seeding, request: ScanRequest, out: &mut Actions<Task>) {
+    pub(super) fn scan(
+        &mut self,
+        seeding: &mut Seeding,
+        request: ScanRequest,
+        out: &mut Actions<Task>,
+    ) {
         let share = self.new_share();
         seeding.scanning += 1;
         seeding.shares.insert(share, Vec::new());
@@ -133,7 +134,7 @@ impl Peer {
     }
 
     /// Runs a step of the seed job that a share belongs to.
-    fn with_share(
+    pub(super) fn with_share(
         &mut self,
         share: ShareKey,
         step: impl FnOnce(&mut Self, &mut Seeding, usize),
@@ -170,7 +171,7 @@ impl Peer {
         });
     }
 
-    fn share_objects(
+    pub(super) fn share_objects(
         &mut self,
         now: Time,
         at: usize,
@@ -224,7 +225,7 @@ impl Peer {
         });
     }
 
-    fn object_hashed(
+    pub(super) fn object_hashed(
         &mut self,
         now: Time,
         at: usize,
@@ -259,7 +260,7 @@ impl Peer {
     }
 
     /// The swarm of a local object: a new one, or the one that another name for it has made.
-    fn share_swarm(
+    pub(super) fn share_swarm(
         &mut self,
         now: Time,
         key: WorkKey,
@@ -294,7 +295,7 @@ impl Peer {
         key
     }
 
-    fn publish(&mut self, at: usize, seeding: &mut Seeding, key: WorkKey) {
+    pub(super) fn publish(&mut self, at: usize, seeding: &mut Seeding, key: WorkKey) {
         let publisher = self.config.publisher;
         let Some(local) = seeding.local(key) else { return };
         let (State::Publishing(swarm, manifest) | State::Serving(swarm, manifest, _)) =
@@ -331,7 +332,7 @@ impl Peer {
         self.settle_seeding(now, seeding);
     }
 
-    fn publish_answered(
+    pub(super) fn publish_answered(
         &mut self,
         now: Time,
         seeding: &mut Seeding,
@@ -380,7 +381,7 @@ impl Peer {
     }
 
     /// Sees whether there is anything left to do.
-    fn settle_seeding(&mut self, now: Time, seeding: &mut Seeding) {
+    pub(super) fn settle_seeding(&mut self, now: Time, seeding: &mut Seeding) {
         if seeding.over || !seeding.is_settled() {
             return;
         }
@@ -391,104 +392,6 @@ impl Peer {
             seeding.over = true;
         }
         seeding.settled_at.get_or_insert(now);
-    }
-
-    pub(super) fn tick_seeding(
-        &mut self,
-        now: Time,
-        seeding: &mut Seeding,
-        out: &mut Actions<Task>,
-    ) {
-        let ended = |(settled, time)| now.since(settled) >= time;
-        seeding.over |= seeding.settled_at.zip(seeding.seed_time).is_some_and(ended);
-        let locals = seeding.shares.iter_mut().flat_map(|(share, locals)| {
-            locals.iter_mut().enumerate().map(move |(index, local)| ((*share, index), local))
-        });
-        for ((share, object), local) in locals {
-            let State::Serving(swarm, ..) = &local.state else { continue };
-            if local.checking || local.next_check > now {
-                continue;
-            }
-            let Some(Home::Shared(shared)) = self.swarms.get(swarm).map(|swarm| &swarm.home) else {
-                continue;
-            };
-            local.checking = true;
-            run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
-        }
-    }
-
-    pub(super) fn on_files_checked(
-        &mut self,
-        now: Time,
-        share: ShareKey,
-        object: usize,
-        changed: Option<StorageError>,
-        out: &mut Actions<Task>,
-    ) {
-        self.with_share(share, |peer, seeding, _| {
-            let Some(local) = seeding.local((share, object)) else { return };
-            local.checking = false;
-            let pause = local.scanned.files.len() / FILES_PER_SECOND;
-            local.next_check = now + CHECK_EVERY + Duration::from_secs(pause as u64);
-            if let Some(error) = changed {
-                peer.withdraw(now, seeding, (share, object), error, out);
-            }
-        });
-    }
-
-    fn withdraw(
-        &mut self,
-        now: Time,
-        seeding: &mut Seeding,
-        key: WorkKey,
-        error: StorageError,
-        out: &mut Actions<Task>,
-    ) {
-        let Some(local) = seeding.local(key) else { return };
-        let state = std::mem::replace(&mut local.state, State::Gone);
-        let (swarm, version) = match state {
-            State::Serving(swarm, _, version) => (swarm, Some(version)),
-            State::Publishing(swarm, _) => (swarm, None),
-            State::Hashing | State::Gone => return,
-        };
-        let name = local.scanned.name.clone();
-        self.withdrawn(&name, version, error.clone());
-        self.stop_serving(now, swarm, out);
-        if seeding.is_settled() && seeding.is_empty() {
-            self.fail(Failure::Storage(error));
-            seeding.over = true;
-        }
-    }
-
-    fn withdrawn(&mut self, name: &str, version: Option<u32>, error: StorageError) {
-        self.tell(Notice::Withdrawn { name: name.to_owned(), version, error });
-    }
-
-    /// Something about an object's files looks wrong: look at them now.
-    pub(super) fn suspect_files(&self, key: SwarmKey, out: &mut Actions<Task>) {
-        let Some(Home::Shared(shared)) = self.swarms.get(&key).map(|swarm| &swarm.home) else {
-            return;
-        };
-        let (share, object) = (shared.share, shared.object);
-        run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
-    }
-
-    /// A file could not be opened for serving.
-    pub(super) fn file_failed(
-        &mut self,
-        now: Time,
-        key: SwarmKey,
-        error: StorageError,
-        out: &mut Actions<Task>,
-    ) {
-        let Some(swarm) = self.swarms.get(&key) else { return };
-        match &swarm.home {
-            Home::Shared(shared) => {
-                let (share, object) = (shared.share, shared.object);
-                self.on_files_checked(now, share, object, Some(error), out);
-            }
-            Home::Fetched(_) => self.stop_serving(now, key, out),
-        }
     }
 
     pub(super) fn seed_status(&self, seeding: &Seeding, status: &mut Status) {
