@@ -38,7 +38,7 @@ pub fn holdings_digest(holdings: impl IntoIterator<Item = (ObjectId, Holding)>) 
     holdings.into_iter().fold(0, |digest, (object, holding)| {
         let mut head = [0; 8];
         head.copy_from_slice(&object.0[..8]);
-        digest ^ u64::from_be_bytes(head).rotate_left(holding as u32)
+        digest ^ u64::from_be_bytes(head).rotate_left(u32::from(holding.wire()))
     })
 }
 

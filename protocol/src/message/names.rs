@@ -173,6 +173,7 @@ impl Body for Find {
         w.u16(self.want.min(MAX_FIND_WANT));
         match &self.key {
             FindKey::Name { version, name } => {
+                debug_assert!(name.len() <= MAX_PATH, "a name of {} bytes", name.len());
                 w.u8(0);
                 w.u32(*version);
                 w.text(name);
@@ -251,7 +252,7 @@ impl Page {
 impl Body for Page {
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let rid = RequestId(r.u32("rid")?);
-        let more = r.flag("more")?;
+        let more = r.u8_in("more", 0..=1, rules::RANGE)? == 1;
         let mut entries = Vec::new();
         while !r.is_empty() {
             entries.push(PageEntry {
