@@ -199,10 +199,9 @@ impl Swarm {
         };
         for raw in pieces {
             let Some(piece) = manifest.geometry().piece(*raw) else { return false };
-            if theirs.insert(piece) && !member.counted_as_seed {
-                if let Some(transfer) = &mut self.transfer {
-                    transfer.picker.peer_have(piece);
-                }
+            let counts = theirs.insert(piece) && !member.counted_as_seed;
+            if let Some(transfer) = self.transfer.as_mut().filter(|_| counts) {
+                transfer.picker.peer_have(piece);
             }
         }
         true

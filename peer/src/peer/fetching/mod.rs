@@ -38,6 +38,8 @@ const TRACKER_PATIENCE: Duration = Duration::from_millis(3_500);
 const STALL_AFTER: Duration = Duration::from_millis(4_500);
 /// What is stored is made durable so often: at most so much is fetched again after a power cut.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+/// Whoever wants a manifest only gives up after so much silence.
+const MANIFEST_PATIENCE: Duration = Duration::from_secs(30);
 /// Storing is tried again so often while the disk is full.
 const DISK_RETRY: Duration = Duration::from_secs(2);
 

@@ -17,9 +17,12 @@ impl Peer {
             let (reason, missing) = self.why_stalled(fetch);
             self.tell(Notice::Stalled { since: quiet, reason, missing });
         }
-        let Some(job) = fetch.job() else { return };
-        let over_time = job.timeout.is_some_and(|limit| now.since(fetch.started) >= limit);
-        let stalled = !resolving && job.stall_timeout.is_some_and(|limit| quiet >= limit);
+        let (timeout, stall_timeout) = match fetch.job() {
+            Some(job) => (job.timeout, job.stall_timeout),
+            None => (None, Some(MANIFEST_PATIENCE)),
+        };
+        let over_time = timeout.is_some_and(|limit| now.since(fetch.started) >= limit);
+        let stalled = !resolving && stall_timeout.is_some_and(|limit| quiet >= limit);
         if !over_time && !stalled {
             return;
         }
