@@ -23,14 +23,9 @@ use crate::swarms::Swarms;
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// A frame that it did not ask for.
-    Push {
-        conn: ConnId,
-        frame: Vec<u8>,
-    },
+    Push { conn: ConnId, frame: Vec<u8> },
     /// Its node has a new session.
-    Replace {
-        conn: ConnId,
-    },
+    Replace { conn: ConnId },
 }
 
 /// See the module's text.
@@ -142,9 +137,7 @@ impl Core {
             // [T-1] A lookup behind a PUBLISH sees what that led to.
             (
                 Phase::Ready,
-                message @ (Message::Find(_)
-                | Message::List(_)
-                | Message::SummaryRequest(_)),
+                message @ (Message::Find(_) | Message::List(_) | Message::SummaryRequest(_)),
             ) if !session.waiting.is_empty() => {
                 session.waiting.push_back(Waiting::Request(Box::new(message)));
             }
@@ -271,7 +264,12 @@ impl Core {
 }
 
 /// A STATUS.
-pub(crate) fn status(rid: RequestId, code: Code, retry_ms: u32, text: impl Into<String>) -> Message {
+pub(crate) fn status(
+    rid: RequestId,
+    code: Code,
+    retry_ms: u32,
+    text: impl Into<String>,
+) -> Message {
     Message::Status(Status { rid, code, retry_ms, text: text.into() })
 }
 

@@ -130,7 +130,10 @@ impl Ledger {
         let known = state.is_some();
         let state = match state {
             Some(state) if !same_bytes(&state.owner.0, &owner.0) => {
-                return Verdict::no(Code::NAME_TAKEN, "this name was first published by somebody else");
+                return Verdict::no(
+                    Code::NAME_TAKEN,
+                    "this name was first published by somebody else",
+                );
             }
             // [T-6] The same object again is the same version.
             Some(state) if state.newest == Some(wish.record.object) => {
@@ -156,7 +159,12 @@ impl Ledger {
     }
 
     /// A wish to remove a name.
-    pub(crate) fn unpublish(&mut self, catalog: &Catalog, conn: ConnId, wish: &Unpublish) -> Verdict {
+    pub(crate) fn unpublish(
+        &mut self,
+        catalog: &Catalog,
+        conn: ConnId,
+        wish: &Unpublish,
+    ) -> Verdict {
         if let Some(refusal) = self.refusal() {
             return refusal;
         }

@@ -27,8 +27,7 @@ impl Core {
             Message::Announce(announce) => self.announce(session, now, &announce),
             Message::Publish(publish) => {
                 let max_names = self.config.max_names;
-                let verdict =
-                    self.ledger.publish(&self.catalog, max_names, session.conn, &publish);
+                let verdict = self.ledger.publish(&self.catalog, max_names, session.conn, &publish);
                 let Publish { rid, record, .. } = publish;
                 log::debug!("publish conn={} name={:?} {verdict:?}", session.conn.0, record.name);
                 self.answer(session, rid, verdict);
@@ -232,7 +231,7 @@ impl Core {
         Message::Swarm(Swarm { rid, complete, partial, record, peers })
     }
 
-    fn list(&mut self, session: &mut Session, list: &List) {
+    fn list(&self, session: &mut Session, list: &List) {
         let limit = usize::from(list.limit.clamp(1, MAX_LIST_LIMIT));
         let mut entries = Vec::new();
         let mut room = Page::ROOM;

@@ -10,7 +10,9 @@ use std::time::Duration;
 use protocol::limits::VERSION;
 use protocol::message::{Bye, Hello, Role, Summary, SummaryRequest, Tlv, TlvTag};
 use protocol::{Code, FrameReader, Incoming, Message, NodeId, RequestId, negotiate};
-use reactor::{Action, Actions, CloseReason, ConnId, ConnectError, Event, Machine, TaskRunner, Time};
+use reactor::{
+    Action, Actions, CloseReason, ConnId, ConnectError, Event, Machine, TaskRunner, Time,
+};
 use thiserror::Error;
 
 use crate::config::Secret;
@@ -139,10 +141,10 @@ impl StatusClient {
 
     fn hello(&self) -> Message {
         let agent = Tlv { tag: TlvTag::AGENT, value: crate::AGENT.into() };
-        let token = self.token.as_ref().map(|token| Tlv {
-            tag: TlvTag::CLUSTER_TOKEN,
-            value: token.reveal().to_vec(),
-        });
+        let token = self
+            .token
+            .as_ref()
+            .map(|token| Tlv { tag: TlvTag::CLUSTER_TOKEN, value: token.reveal().to_vec() });
         Message::Hello(Hello {
             version_min: VERSION,
             version_max: VERSION,

@@ -304,7 +304,12 @@ impl Swarms {
     }
 
     /// Up to `want` random keys of the peers that hold some of an object.
-    pub(crate) fn sample_partial(&self, key: ObjectKey, want: usize, rng: &mut Rng) -> Vec<PeerKey> {
+    pub(crate) fn sample_partial(
+        &self,
+        key: ObjectKey,
+        want: usize,
+        rng: &mut Rng,
+    ) -> Vec<PeerKey> {
         let list = &self.swarms[slot(key.0)].partial;
         random_indices(list.len(), want, rng).into_iter().map(|index| list[index]).collect()
     }

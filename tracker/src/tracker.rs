@@ -189,7 +189,13 @@ impl Tracker {
 
     // ---- names that became durable, or did not
 
-    fn committed(&mut self, now: Time, id: reactor::TaskId, done: Committed, out: &mut Actions<Batch>) {
+    fn committed(
+        &mut self,
+        now: Time,
+        id: reactor::TaskId,
+        done: Committed,
+        out: &mut Actions<Batch>,
+    ) {
         let core = &mut self.core;
         let (waiters, failure) = match done.outcome {
             Ok(at) => (core.ledger.committed(&mut core.catalog, id, done.batch, at), None),
@@ -241,9 +247,7 @@ impl Tracker {
 
     fn exit_if_over(&mut self, now: Time, out: &mut Actions<Batch>) {
         let failed = self.core.ledger.failure().is_some_and(|(_, at)| now >= *at + FAILED_FOR);
-        let stopped = self
-            .stopping
-            .is_some_and(|until| now >= until || !self.core.ledger.busy());
+        let stopped = self.stopping.is_some_and(|until| now >= until || !self.core.ledger.busy());
         if failed || stopped {
             self.exit(now, out);
         }

@@ -141,7 +141,7 @@ fn silence_and_dripping_have_deadlines() {
     world.bytes(stalled, &[0x22, 0, 1, 0]);
     world.bytes(drips, &[0x22, 0, 1, 0]);
     for second in 0..60 {
-        assert_eq!(world.wires[&drips].finished, false, "{second}");
+        assert!(!world.wires[&drips].finished, "{second}");
         world.pass(Duration::from_secs(1));
         world.bytes(drips, &[0]);
         let ended = world.wires[&stalled].finished;

@@ -56,7 +56,10 @@ fn versions_ascend_and_identical_content_is_the_same_version() {
     let mut world = World::new(quiet());
     let conn = world.peer(1);
     let mut version = |content| world.publish(conn, 1, "a", content).text;
-    assert_eq!([version(1), version(1), version(2), version(2), version(1)], ["1", "1", "2", "2", "3"]);
+    assert_eq!(
+        [version(1), version(1), version(2), version(2), version(1)],
+        ["1", "1", "2", "2", "3"]
+    );
     assert_eq!(world.commits, 3, "what is there already is not written again");
     let object_of = |found: Result<protocol::message::Swarm, Code>| found.unwrap().record.object;
     assert_eq!(object_of(world.find_name(conn, "a", 2)), object(2));
@@ -69,7 +72,11 @@ fn only_the_owner_changes_a_name_and_counters_outlive_it() {
     let conn = world.peer(1);
     assert_eq!(world.publish(conn, 1, "a", 1).code, Code::OK);
     assert_eq!(world.publish(conn, 2, "a", 2).code, Code::NAME_TAKEN);
-    assert_eq!(world.publish(conn, 2, "a", 1).code, Code::NAME_TAKEN, "not even to the same object");
+    assert_eq!(
+        world.publish(conn, 2, "a", 1).code,
+        Code::NAME_TAKEN,
+        "not even to the same object"
+    );
     let code = |reply| match reply {
         Message::Status(Status { code, .. }) => code,
         other => panic!("{other:?}"),
@@ -191,10 +198,11 @@ fn pages_fit_a_frame_and_the_cursor_sees_every_name_once() {
     let conn = world.peer(1);
     // Names as long as they may be: about 55 of them fill a frame.
     let names: Vec<String> = (0..2_000)
-        .map(|n| format!("{n:04}/{}/{}/{}", "x".repeat(250), "y".repeat(250), "z".repeat(n % 250 + 1)))
+        .map(|n| {
+            format!("{n:04}/{}/{}/{}", "x".repeat(250), "y".repeat(250), "z".repeat(n % 250 + 1))
+        })
         .collect();
-    let bytes: Vec<u8> =
-        names.iter().flat_map(|name| publish(1, 1, name, 1).to_frame()).collect();
+    let bytes: Vec<u8> = names.iter().flat_map(|name| publish(1, 1, name, 1).to_frame()).collect();
     bytes.chunks(100_000).for_each(|chunk| world.bytes(conn, chunk));
     let replies = world.take(conn);
     assert!(replies.iter().all(|r| matches!(r, Message::Status(s) if s.code == Code::OK)));

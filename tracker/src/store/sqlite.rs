@@ -119,8 +119,10 @@ impl SqliteStore {
             .mode(0o600)
             .open(&path)
             .map_err(|source| OpenError::Io { doing: "open", path: path.clone(), source })?;
-        let damaged =
-            |error: rusqlite::Error| OpenError::Damaged { path: path.clone(), what: error.to_string() };
+        let damaged = |error: rusqlite::Error| OpenError::Damaged {
+            path: path.clone(),
+            what: error.to_string(),
+        };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(&path, flags).map_err(damaged)?;
         set_up(&db).map_err(damaged)?;
@@ -218,10 +220,11 @@ fn check(db: &Connection, path: &Path) -> Result<(), OpenError> {
 }
 
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let damaged =
-        |error: rusqlite::Error| OpenError::Damaged { path: path.to_owned(), what: error.to_string() };
-    let found: i64 =
-        db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(damaged)?;
+    let damaged = |error: rusqlite::Error| OpenError::Damaged {
+        path: path.to_owned(),
+        what: error.to_string(),
+    };
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(damaged)?;
     let known = i64::try_from(MIGRATIONS.len()).expect("a handful");
     let Some(missing) = usize::try_from(found).ok().and_then(|seen| MIGRATIONS.get(seen..)) else {
         return Err(OpenError::TooNew { path: path.to_owned(), found, known });

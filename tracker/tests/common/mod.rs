@@ -1,5 +1,6 @@
 //! A tracker in memory with scripted clients: bytes in, bytes out, time by hand.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a failed test shall end here")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -202,7 +203,12 @@ impl World {
         }
     }
 
-    pub(crate) fn announce(&mut self, conn: ConnId, reset: bool, holdings: &[(ObjectId, Holding)]) -> Code {
+    pub(crate) fn announce(
+        &mut self,
+        conn: ConnId,
+        reset: bool,
+        holdings: &[(ObjectId, Holding)],
+    ) -> Code {
         match self.ask(conn, &announce(reset, holdings)) {
             Message::Status(status) => status.code,
             other => panic!("{other:?}"),
@@ -233,7 +239,12 @@ impl World {
         }
     }
 
-    pub(crate) fn find_name(&mut self, conn: ConnId, name: &str, version: u32) -> Result<Swarm, Code> {
+    pub(crate) fn find_name(
+        &mut self,
+        conn: ConnId,
+        name: &str,
+        version: u32,
+    ) -> Result<Swarm, Code> {
         self.find(conn, 50, FindKey::Name { version, name: name.to_owned() })
     }
 
