@@ -296,6 +296,9 @@ pub struct HashState {
     pub pieces: Vec<Digest>,
     /// The file's digest so far.
     pub content: sha2::Sha256,
+    /// The file was old enough when hashing began for its times to show any change since; else its
+    /// hashes are not remembered.
+    pub settled: bool,
 }
 
 impl std::fmt::Debug for HashState {
@@ -340,7 +343,8 @@ pub enum IfExists {
 /// What is there already.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Pieces stored by an earlier run. If `finished`, all wanted ones.
+    /// Pieces stored by an earlier run. If `finished`, all wanted ones; none with [`IfExists::Skip`],
+    /// which reads nothing.
     pub have: PieceSet,
     /// Pieces that are wanted at all; fewer than all if only a part is.
     pub wanted: PieceSet,

@@ -18,6 +18,8 @@ pub mod rates;
 pub mod session;
 pub mod similar;
 mod sources;
+pub mod storage;
+pub mod storage;
 mod swarm;
 pub mod tracker_client;
 mod transfer;

@@ -1,0 +1,182 @@
+//! Hashes files piece by piece and as a whole in one pass, in steps, so that progress shows and no
+//! worker is held for long.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::Digest;
+use reactor::FileStamp;
+use sha2::Digest as _;
+use sha2::Sha256;
+
+use crate::disk::{FileHashes, HASH_STEP, HashJob, HashState, StorageError, StorageErrorKind};
+
+use super::error::{error, refused};
+use super::fs::{Advice, Fs, FsFile};
+use super::hash_cache::HashCache;
+use super::part::read_full;
+use super::shared::{changed, gone_or};
+
+/// Bytes per read: the second digest finds them in the processor's cache.
+const READ: usize = 256 << 10;
+/// Files per step at most, for when all of them are tiny or remembered.
+const STEP_FILES: usize = 4_096;
+/// Files looked up in the cache at a time.
+const LOOKUP: usize = 256;
+
+/// What one step did.
+pub(super) struct HashStep {
+    pub(super) done: Vec<Result<FileHashes, StorageError>>,
+    pub(super) unfinished: Option<Box<HashState>>,
+    pub(super) bytes: u64,
+}
+
+/// Hashes files, in order, until about [`HASH_STEP`] bytes are hashed. `now` is the time since 1970.
+pub(super) fn hash_step(
+    fs: &dyn Fs,
+    cache: Option<&Mutex<HashCache>>,
+    jobs: &[HashJob],
+    resume: Option<Box<HashState>>,
+    now: Duration,
+) -> HashStep {
+    let mut step = Step {
+        fs,
+        now_ns: i128::try_from(now.as_nanos()).unwrap_or(i128::MAX),
+        budget: HASH_STEP,
+        buffer: vec![0; READ],
+        fresh: Vec::new(),
+        out: HashStep { done: Vec::new(), unfinished: None, bytes: 0 },
+    };
+    let mut resume = resume.map(|state| *state);
+    for batch in jobs[..jobs.len().min(STEP_FILES)].chunks(LOOKUP) {
+        let known = match cache {
+            Some(cache) => lock(cache).lookup(batch),
+            None => Vec::new(),
+        };
+        if !step.batch(batch, known, resume.take()) {
+            break;
+        }
+    }
+    if let Some(cache) = cache.filter(|_| !step.fresh.is_empty()) {
+        lock(cache).remember(&step.fresh);
+    }
+    step.out
+}
+
+/// A thread that panicked while it held the cache left the database in order: it has transactions.
+fn lock(cache: &Mutex<HashCache>) -> std::sync::MutexGuard<'_, HashCache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Step<'a> {
+    fs: &'a dyn Fs,
+    now_ns: i128,
+    /// Bytes that may still be hashed.
+    budget: u64,
+    buffer: Vec<u8>,
+    /// To be remembered.
+    fresh: Vec<(HashJob, FileHashes)>,
+    out: HashStep,
+}
+
+impl Step<'_> {
+    /// Does some jobs; whether there is time for more.
+    fn batch(
+        &mut self,
+        jobs: &[HashJob],
+        mut known: Vec<Option<FileHashes>>,
+        mut resume: Option<HashState>,
+    ) -> bool {
+        for (at, job) in jobs.iter().enumerate() {
+            let known = known.get_mut(at).and_then(Option::take);
+            let state = resume.take();
+            if let Some(hashes) = known.filter(|_| state.is_none()) {
+                self.out.bytes += job.stamp.len;
+                self.out.done.push(Ok(hashes));
+                continue;
+            }
+            if self.budget == 0 {
+                return false;
+            }
+            let mut state = state.unwrap_or_else(|| HashState {
+                offset: 0,
+                pieces: Vec::new(),
+                content: Sha256::new(),
+                settled: is_settled(&job.stamp, self.now_ns),
+            });
+            match self.hash(job, &mut state) {
+                Err(error) => self.out.done.push(Err(error)),
+                Ok(true) => self.complete(job, state),
+                Ok(false) => {
+                    self.out.unfinished = Some(Box::new(state));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn complete(&mut self, job: &HashJob, state: HashState) {
+        let digest = Digest(state.content.finalize().into());
+        let one = (1..=piece_size(job)).contains(&job.stamp.len);
+        let pieces = if one { vec![digest] } else { state.pieces };
+        let hashes = FileHashes { digest, pieces };
+        if state.settled {
+            self.fresh.push((job.clone(), hashes.clone()));
+        }
+        self.out.done.push(Ok(hashes));
+    }
+
+    /// Goes on with a file; whether it is done.
+    fn hash(&mut self, job: &HashJob, state: &mut HashState) -> Result<bool, StorageError> {
+        let path = &job.path;
+        let file = self.fs.open(path).map_err(|cause| gone_or(refused("open it", path, &cause)))?;
+        still_as(&*file, path, &job.stamp)?;
+        file.advise(Advice::Sequential);
+        let (len, size) = (job.stamp.len, piece_size(job));
+        while state.offset < len {
+            if self.budget == 0 {
+                return Ok(false);
+            }
+            let end = len.min(state.offset.saturating_add(size));
+            let mut piece = (len > size).then(Sha256::new);
+            while state.offset < end {
+                let want = usize::try_from(end - state.offset).unwrap_or(READ).min(READ);
+                let chunk = &mut self.buffer[..want];
+                let read = read_full(&*file, chunk, state.offset)
+                    .map_err(|cause| refused("read it", path, &cause))?;
+                if read < want {
+                    let what = format!("ended at byte {}", state.offset + read as u64);
+                    return Err(error(StorageErrorKind::Changed, what, path));
+                }
+                state.content.update(&*chunk);
+                if let Some(piece) = &mut piece {
+                    piece.update(&*chunk);
+                }
+                state.offset += want as u64;
+                self.budget = self.budget.saturating_sub(want as u64);
+                self.out.bytes += want as u64;
+            }
+            state.pieces.extend(piece.map(|piece| Digest(piece.finalize().into())));
+        }
+        still_as(&*file, path, &job.stamp)?;
+        Ok(true)
+    }
+}
+
+/// Whether a file was last touched so long ago that a change from now on gives it other times. File
+/// systems tell times apart by 2 seconds at worst (FAT).
+fn is_settled(stamp: &FileStamp, now_ns: i128) -> bool {
+    const GRANULE_NS: i128 = 2_000_000_000;
+    stamp.mtime_ns.max(stamp.ctime_ns) < now_ns - GRANULE_NS
+}
+
+fn piece_size(job: &HashJob) -> u64 {
+    1 << job.piece_log2.min(protocol::limits::MAX_PIECE_LOG2)
+}
+
+fn still_as(file: &dyn FsFile, path: &Path, stamp: &FileStamp) -> Result<(), StorageError> {
+    let now = file.meta().map_err(|cause| refused("see it", path, &cause))?.stamp;
+    if stamp.same_content(&now) { Ok(()) } else { Err(changed(path, stamp, &now)) }
+}

@@ -1,0 +1,352 @@
+//! What an earlier run left of a fetch: weigh it, withdraw what can't be believed, hash what may be
+//! there, reserve space for the rest. A fetch that begins is one that left nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use protocol::{PieceIndex, PieceSet};
+
+use crate::disk::{FetchSpec, StorageError, StorageErrorKind};
+
+use super::error::{advise, error, refused};
+use super::existing::holds_piece;
+use super::fetch::State;
+use super::fs::{Advice, Folder, FsFile, Kind, Meta, Open};
+use super::journal::{Claims, Journal, MAX_JOURNAL};
+use super::layout::{Layout, WantedFile};
+use super::part::{Part, read_file};
+use super::tree::{differences, join};
+
+/// Data that changed this much later than the journal was changed by somebody else: after a write, the
+/// journal is written next. Both times are from the clock of the same file system.
+const SLACK_NS: i128 = 2_000_000_000;
+
+/// What it takes to see to a part.
+pub(super) struct Resume<'a> {
+    pub(super) root: &'a dyn Folder,
+    pub(super) spec: &'a FetchSpec,
+    pub(super) layout: &'a Layout,
+    pub(super) part: &'a Part,
+}
+
+impl Resume<'_> {
+    /// Leaves the data with its full length and the journal with what can be believed. Also says how
+    /// many pieces were hashed.
+    ///
+    /// # Errors
+    /// `NoSpace`, or the disk refuses something.
+    pub(super) fn run(&self) -> Result<(State, u32), StorageError> {
+        let (mut inode, mut created) = self.data_root()?;
+        let mut old = self.read_claims()?.filter(|old| old.claims.inode == inode);
+        if created {
+            old = None;
+        } else if old.is_none() && self.is_foreign()? {
+            self.set_aside("data", "replaced")?;
+            (inode, created) = self.data_root()?;
+        }
+        let files = self.survey(created)?;
+        let claims = self.weigh(inode, old.as_ref(), &files);
+        self.check_space(&files)?;
+        let path = self.part.path("journal");
+        // [J1] What is withdrawn is withdrawn for good before anything else changes.
+        let journal = Journal::create(self.root, &path, self.spec.manifest.id(), &claims)
+            .map_err(|cause| self.refused("write the journal", &path, &cause))?;
+        self.make_all(&files)?;
+        let mut state = State::new(self.part.path("data"), claims.durable);
+        state.journal = Some(journal);
+        let rechecked = self.recheck(&claims.written, &mut state)?;
+        Ok((state, rechecked))
+    }
+
+    /// The inode of the file or folder that holds the data, made if need be, and whether it was.
+    fn data_root(&self) -> Result<(u64, bool), StorageError> {
+        let path = self.part.path("data");
+        let kind = if self.layout.single { Kind::File } else { Kind::Folder };
+        let refused = |cause| self.refused("make a place for the data", &path, &cause);
+        let created = match self.root.meta(&path) {
+            Ok(meta) if meta.kind == kind => return Ok((meta.stamp.inode, false)),
+            Ok(_) => {
+                self.set_aside("data", "replaced")?;
+                self.make_data(&path)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => self.make_data(&path),
+            Err(cause) => Err(cause),
+        };
+        created.map_err(refused)?;
+        let meta = self.root.meta(&path).map_err(refused)?;
+        Ok((meta.stamp.inode, true))
+    }
+
+    fn make_data(&self, path: &Path) -> io::Result<()> {
+        match self.layout.files.first() {
+            Some(file) if self.layout.single => {
+                self.root.open(path, Open::New { executable: file.executable }).map(drop)
+            }
+            _ => self.root.make_folder(path, false),
+        }
+    }
+
+    /// The journal of an earlier run; one that makes no sense is set aside.
+    fn read_claims(&self) -> Result<Option<Old>, StorageError> {
+        let path = self.part.path("journal");
+        let refused = |cause| self.refused("read the journal", &path, &cause);
+        let Some(bytes) = read_file(self.root, &path, MAX_JOURNAL + 1).map_err(refused)? else {
+            return Ok(None);
+        };
+        let changed_ns = self.root.meta(&path).map_err(refused)?.stamp.ctime_ns;
+        let manifest = &self.spec.manifest;
+        let claims = Claims::read(&bytes, manifest.id(), manifest.geometry())
+            .filter(|_| self.part.trusted && bytes.len() as u64 <= MAX_JOURNAL);
+        if claims.is_none() {
+            log::warn!("set aside a journal that is not of this fetch path={}", path.display());
+            self.set_aside("journal", "journal.bad")?;
+        }
+        Ok(claims.map(|claims| Old { claims, changed_ns }))
+    }
+
+    /// Whether data without a journal of its own holds things that are not of this object; such data is
+    /// not of our making (or is what the finished object replaced).
+    fn is_foreign(&self) -> Result<bool, StorageError> {
+        let path = self.part.path("data");
+        let found = differences(self.root, &path, self.layout)
+            .map_err(|cause| self.refused("look through the data", &path, &cause))?;
+        Ok(found.extra.is_some())
+    }
+
+    /// What is there of each file of the layout, in order.
+    fn survey(&self, created: bool) -> Result<Vec<Option<Meta>>, StorageError> {
+        if created && !self.layout.single {
+            return Ok(vec![None; self.layout.files.len()]);
+        }
+        let data = self.part.path("data");
+        let mut by_inode: BTreeMap<u64, &WantedFile> = BTreeMap::new();
+        let mut found = Vec::with_capacity(self.layout.files.len());
+        for file in &self.layout.files {
+            let path = join(&data, &file.path);
+            let meta = match self.root.meta(&path) {
+                Ok(meta) => meta,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                    found.push(None);
+                    continue;
+                }
+                Err(cause) => return Err(self.refused("see it", &path, &cause)),
+            };
+            if meta.kind != Kind::File {
+                let what = "something else has the place of a file of the fetch";
+                let error = error(StorageErrorKind::Io, what, &self.shown(&path));
+                return Err(advise(error, "remove it, and run the same command again"));
+            }
+            if let Some(other) = by_inode.insert(meta.stamp.inode, file) {
+                return Err(self.same_name(other, file));
+            }
+            found.push(Some(meta));
+        }
+        Ok(found)
+    }
+
+    /// Sorts the pieces: durable, to be hashed (as `written`), or not there. [R1]
+    fn weigh(&self, inode: u64, old: Option<&Old>, files: &[Option<Meta>]) -> Claims {
+        let geometry = self.spec.manifest.geometry();
+        let none = PieceSet::empty(geometry.piece_count());
+        let mut new = Claims { inode, durable: none.clone(), written: none, torn: false };
+        for (file, meta) in self.layout.files.iter().zip(files) {
+            let Some(meta) = meta else { continue };
+            let intact = old.is_some_and(|old| {
+                meta.stamp.len == file.len && meta.stamp.ctime_ns <= old.changed_ns + SLACK_NS
+            });
+            for piece in geometry.pieces_of(file.index) {
+                let span = geometry.span(piece);
+                if span.offset + u64::from(span.len) > meta.stamp.len {
+                    break;
+                }
+                match old.map(|old| &old.claims) {
+                    Some(claims) if claims.durable.contains(piece) && intact => {
+                        new.durable.insert(piece);
+                    }
+                    Some(claims)
+                        if !claims.torn
+                            && !claims.durable.contains(piece)
+                            && !claims.written.contains(piece) => {}
+                    _ => {
+                        new.written.insert(piece);
+                    }
+                }
+            }
+        }
+        new
+    }
+
+    fn check_space(&self, files: &[Option<Meta>]) -> Result<(), StorageError> {
+        let folder = &self.spec.folder;
+        let there = |meta: &Option<Meta>| meta.as_ref().map_or(0, |meta| meta.allocated);
+        let need: u64 = self
+            .layout
+            .files
+            .iter()
+            .zip(files)
+            .map(|(file, meta)| file.len.saturating_sub(there(meta)))
+            .sum();
+        let free = self
+            .root
+            .free_space()
+            .map_err(|cause| refused("ask for the free space", folder, &cause))?;
+        if need == 0 || need.saturating_add(self.spec.reserve) <= free {
+            return Ok(());
+        }
+        let keep = match self.spec.reserve {
+            0 => String::new(),
+            reserve => format!(" of which {} are to stay free", human(reserve)),
+        };
+        let what = format!("not enough space: need {}, {} free{keep}", human(need), human(free));
+        let advice = "free some space, choose another folder with -o, or fetch a part of it";
+        Err(advise(error(StorageErrorKind::NoSpace, what, folder), advice))
+    }
+
+    /// Makes all folders and files, with their full lengths: names that this file system refuses show
+    /// now, and so does a lack of space.
+    fn make_all(&self, files: &[Option<Meta>]) -> Result<(), StorageError> {
+        let data = self.part.path("data");
+        for folder in &self.layout.folders {
+            let path = data.join(folder);
+            match self.root.make_folder(&path, false) {
+                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(self.bad_name("make the folder", &path, &cause));
+                }
+                _ => {}
+            }
+        }
+        for (file, meta) in self.layout.files.iter().zip(files) {
+            if meta.as_ref().is_some_and(|meta| meta.stamp.len == file.len) {
+                continue;
+            }
+            self.make_file(&join(&data, &file.path), file, meta.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn make_file(
+        &self,
+        path: &Path,
+        file: &WantedFile,
+        there: Option<&Meta>,
+    ) -> Result<(), StorageError> {
+        let new = Open::New { executable: file.executable };
+        let how = if there.is_some() { Open::Write } else { new };
+        let handle = match self.root.open(path, how) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(self.same_name(file, file));
+            }
+            other => other.map_err(|cause| self.bad_name("make the file", path, &cause))?,
+        };
+        let reserve = || {
+            if there.is_some_and(|meta| meta.stamp.len > file.len) {
+                handle.set_len(file.len)?;
+            }
+            if file.len > 0 && !handle.reserve(file.len)? {
+                handle.set_len(file.len)?;
+            }
+            Ok(())
+        };
+        reserve().map_err(|cause| self.refused("reserve space", path, &cause))
+    }
+
+    /// Hashes what may be there; what is right is stored, though not yet durable.
+    fn recheck(&self, candidates: &PieceSet, state: &mut State) -> Result<u32, StorageError> {
+        let manifest = &self.spec.manifest;
+        let mut open: Option<(usize, Arc<dyn FsFile>)> = None;
+        let mut buffer = Vec::new();
+        let mut checked = 0;
+        for piece in candidates.iter().filter_map(|raw| manifest.geometry().piece(raw)) {
+            let span = manifest.geometry().span(piece);
+            let file = match &open {
+                Some((index, file)) if *index == span.file => Arc::clone(file),
+                _ => self.open_for_recheck(span.file)?,
+            };
+            open = Some((span.file, Arc::clone(&file)));
+            checked += 1;
+            match holds_piece(&*file, span, manifest.piece_hash(piece), &mut buffer) {
+                Ok(true) => Self::take_back(state, piece, span.file, file),
+                Ok(false) => {}
+                // Not readable is not there: it is fetched again, into the same place.
+                Err(cause) => log::warn!("piece {} can't be read again: {cause}", piece.get()),
+            }
+        }
+        Ok(checked)
+    }
+
+    fn open_for_recheck(&self, index: usize) -> Result<Arc<dyn FsFile>, StorageError> {
+        let name = self.layout.file(index).map(|file| file.path.as_path());
+        let path = join(&self.part.path("data"), name.unwrap_or_else(|| Path::new("")));
+        let file = self
+            .root
+            .open(&path, Open::Write)
+            .map_err(|cause| self.refused("open it", &path, &cause))?;
+        // After a failed sync, memory may hold what the disk does not. [S3]
+        file.advise(Advice::Reread);
+        Ok(file)
+    }
+
+    fn take_back(state: &mut State, piece: PieceIndex, index: usize, file: Arc<dyn FsFile>) {
+        state.stored.insert(piece);
+        state.pending.push(piece);
+        if state.dirty.insert(index) {
+            state.keep_open(index, file);
+        }
+    }
+
+    fn set_aside(&self, name: &str, to: &str) -> Result<(), StorageError> {
+        let done = self.part.set_aside(self.root, name, to);
+        done.map_err(|cause| self.refused("set it aside", &self.part.path(name), &cause))
+    }
+
+    fn same_name(&self, one: &WantedFile, other: &WantedFile) -> StorageError {
+        let what = format!(
+            "the file system takes the name of '{}' for that of another file of the object",
+            one.path.display(),
+        );
+        let path = self.spec.folder.join(&other.path);
+        let error = error(StorageErrorKind::BadName, what, &path);
+        advise(error, "choose a folder on a file system that tells upper from lower case")
+    }
+
+    fn bad_name(&self, action: &str, path: &Path, cause: &io::Error) -> StorageError {
+        let mut error = self.refused(action, path, cause);
+        if cause.kind() == io::ErrorKind::InvalidInput {
+            error.kind = StorageErrorKind::BadName;
+            error.advice = Some("choose a folder on another file system with -o".to_owned());
+        }
+        error
+    }
+
+    fn refused(&self, action: &str, path: &Path, cause: &io::Error) -> StorageError {
+        refused(action, &self.shown(path), cause)
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.spec.folder.join(path)
+    }
+}
+
+/// A journal that was found.
+struct Old {
+    claims: Claims,
+    /// When it was written last.
+    changed_ns: i128,
+}
+
+/// Bytes as people read them.
+fn human(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 0;
+    let mut tenths = u128::from(bytes) * 10 / 1024;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
