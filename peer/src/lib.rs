@@ -19,7 +19,6 @@ pub mod session;
 pub mod similar;
 mod sources;
 pub mod storage;
-pub mod storage;
 mod swarm;
 pub mod tracker_client;
 mod transfer;
