@@ -1,7 +1,7 @@
 //! Names that somebody may have meant who typed another one.
 //!
 //! Pure text, no tracker, no paths. Invariant: the answer depends only on the set of names, not on
-//! their order, and the work is bounded by [`MAX_CONSIDERED`] names of at most [`MAX_CHARS`] characters.
+//! their order, and the work is bounded by `MAX_CONSIDERED` names of at most `MAX_CHARS` characters.
 
 use std::collections::BTreeSet;
 
