@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use protocol::message::Request;
 use protocol::{NodeId, ObjectId};
-use reactor::{Action, Actions, ConnId, Event, Machine, Rng, TaskId, Time};
+use reactor::{Action, Actions, ConnId, Event, Machine, Rng, TaskId, TaskRunner, Time};
 
 use crate::disk::{FetchKey, FileKey, ShareKey, Task, TaskResult};
 use crate::hashing::HashQueue;
@@ -31,6 +31,7 @@ use crate::notice::{Failure, Notice, Phase, Status};
 use crate::rates::{Rate, TokenBucket};
 use crate::session::Local;
 use crate::sources::Sources;
+use crate::storage::Storage;
 use crate::swarm::{Swarm, SwarmKey};
 use crate::tracker_client::{Ask, Settings, TrackerClient};
 use crate::uploads::Uploads;
@@ -408,4 +409,10 @@ impl Machine for Peer {
 /// Asks for a blocking task. Results carry the keys of their tasks, so ids are not needed.
 fn run(out: &mut Actions<Task>, task: Task) {
     out.run(TaskId(0), task);
+}
+
+impl TaskRunner<Peer> for Storage {
+    fn run(&self, task: Task) -> TaskResult {
+        Self::run(self, task)
+    }
 }
