@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 
 import codec
+import pcap
 from codec import LIMITS, TLVS, Violation
 
 PEER, TRACKER = 1, 2
 AGENT = b"swp-ref/1"
+
+
+CAPTURE: pcap.Writer | None = None  # where all connections of this program are recorded
+
+
+def capture_to(path: str | None) -> None:
+    global CAPTURE
+    CAPTURE = pcap.Writer(path) if path else None
 
 
 class Ended(Exception):
@@ -45,6 +55,12 @@ class Connection:
         self.greeted = self.said_bye = self.reading = False
         self.finished = asyncio.Event()
         self.last_sent = 0.0
+        ends = [writer.get_extra_info(name)[:2] for name in ("sockname", "peername")]
+        self.tape = CAPTURE and CAPTURE.connect(time.time(), *(ends if dialer else ends[::-1]))
+
+    def _record(self, sent: bool, data: bytes) -> None:
+        if self.tape:
+            CAPTURE.send(time.time(), self.tape, int(sent != self.dialer), data)
 
     def remote(self) -> tuple[str, int]:
         return self.writer.get_extra_info("peername")[:2]
@@ -55,6 +71,7 @@ class Connection:
     def send_raw(self, raw: bytes) -> None:
         if not self.said_bye and not self.writer.is_closing():
             self.last_sent = asyncio.get_running_loop().time()
+            self._record(True, raw)
             self.writer.write(raw)
 
     def _say_hello(self) -> None:
@@ -101,7 +118,9 @@ class Connection:
         self.reading = True
         try:
             async with asyncio.timeout(limit):
-                return await self.reader.read(1 << 18)
+                data = await self.reader.read(1 << 18)
+                self._record(False, data)
+                return data
         except TimeoutError:
             self.reading = False
             await self.bye("TIMEOUT", "silent for too long")
@@ -165,6 +184,8 @@ class Connection:
         raise Ended(code, text)
 
     async def close(self) -> None:
+        if self.tape and not self.writer.is_closing():
+            CAPTURE.close(time.time(), self.tape)
         self.said_bye = True
         self.finished.set()
         self.writer.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 import codec
 import manifest as mf
 from codec import CODES, LIMITS
-from connection import PEER, TRACKER, Connection, Ended, code_name, make_hello
+from connection import PEER, TRACKER, Connection, Ended, capture_to, code_name, make_hello
 from manifest import Manifest, Refused
 from session import MANIFEST_PIECE, Channel, Held, Rejected, Session
 
@@ -370,12 +370,14 @@ def main() -> int:
         sub = commands.add_parser(command)
         sub.add_argument(first)
         sub.add_argument("--tracker", required=True)
+        sub.add_argument("--capture", help="record all connections to this pcap file")
         sub.add_argument("--host", default="127.0.0.1", help="address to accept connections at")
     commands.choices["seed"].add_argument("--name", required=True)
     commands.choices["seed"].add_argument("--piece-log2", type=int)
     commands.choices["fetch"].add_argument("--out", required=True)
     commands.choices["fetch"].add_argument("--patience", type=float, default=30)
     args = parser.parse_args()
+    capture_to(args.capture)
     try:
         asyncio.run(seed(args) if args.command == "seed" else fetch(args))
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import codec
 from codec import CODES, LIMITS, TLVS
-from connection import PEER, TRACKER, Connection, Ended, make_hello
+from connection import PEER, TRACKER, Connection, Ended, capture_to, make_hello
 from manifest import Refused, check_name
 
 DROP, PARTIAL, COMPLETE = 0, 1, 2
@@ -235,8 +235,11 @@ async def run(listen: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--capture", help="record all connections to this pcap file")
+    args = parser.parse_args()
+    capture_to(args.capture)
     try:
-        asyncio.run(run(parser.parse_args().listen))
+        asyncio.run(run(args.listen))
     except KeyboardInterrupt:
         pass
     return 0
