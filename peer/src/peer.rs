@@ -138,7 +138,7 @@ impl Peer {
             notices: Vec::new(),
             down: Rate::default(),
             up: Rate::default(),
-            down_bucket: config.down_limit.map(|limit| TokenBucket::new(limit)),
+            down_bucket: config.down_limit.map(TokenBucket::new),
             next_tick: Time::ZERO,
             haves_due: None,
             down_due: None,
@@ -307,7 +307,10 @@ impl Peer {
         self.tick_swarms(now, out);
         for at in 0..self.jobs.len() {
             self.with_job(at, |peer, job| match job {
-                Running::Seed(seeding) => peer.tick_seeding(now, seeding, out),
+                Running::Seed(seeding) => {
+                    peer.pump_asks(at, seeding);
+                    peer.tick_seeding(now, seeding, out);
+                }
                 Running::Fetch(fetch) => peer.tick_fetch(now, fetch, out),
                 Running::Ask(question) => peer.tick_question(now, question),
                 Running::Over => {}

@@ -37,7 +37,7 @@ impl Peer {
     pub(super) fn on_bye(
         &mut self,
         now: Time,
-        link: &mut Link,
+        link: &Link,
         code: Code,
         text: &str,
         out: &mut Actions<Task>,
@@ -120,10 +120,8 @@ impl Peer {
         self.uploads.drop_session(SessionKey(conn.0));
         if let Some(link) = self.links.get_mut(&conn) {
             link.channels.clear();
-            if let Some(node) = link.node {
-                if self.nodes.get(&node) == Some(&conn) {
-                    self.nodes.remove(&node);
-                }
+            if let Some(node) = link.node.filter(|node| self.nodes.get(node) == Some(&conn)) {
+                self.nodes.remove(&node);
             }
         }
         for swarm in self.swarms.values_mut() {

@@ -1,6 +1,6 @@
 //! Local files on their way to being served: listed, hashed, published, watched for changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(super) struct Seeding {
     scanning: usize,
     pub(super) shares: BTreeMap<ShareKey, Vec<Local>>,
     asks: BTreeMap<Ask, (WorkKey, Purpose)>,
+    /// What the tracker is to be asked as soon as it takes more.
+    to_ask: VecDeque<(WorkKey, Purpose)>,
     pub(super) over: bool,
 }
 
@@ -101,6 +103,7 @@ impl Peer {
             scanning: 0,
             shares: BTreeMap::new(),
             asks: BTreeMap::new(),
+            to_ask: VecDeque::new(),
             over: false,
         };
         for request in job.paths {
@@ -204,8 +207,9 @@ impl Peer {
             seeding.shares.entry(share).or_default().push(local);
         }
         for (key, files) in ready {
-            self.object_hashed(now, at, seeding, key, files, out);
+            self.object_hashed(now, seeding, key, files, out);
         }
+        self.pump_asks(at, seeding);
         self.settle_seeding(now, seeding);
     }
 
@@ -220,7 +224,8 @@ impl Peer {
             return;
         }
         self.with_share(key.0, |peer, seeding, at| {
-            peer.object_hashed(now, at, seeding, key, files, out);
+            peer.object_hashed(now, seeding, key, files, out);
+            peer.pump_asks(at, seeding);
             peer.settle_seeding(now, seeding);
         });
     }
@@ -228,7 +233,6 @@ impl Peer {
     pub(super) fn object_hashed(
         &mut self,
         now: Time,
-        at: usize,
         seeding: &mut Seeding,
         key: WorkKey,
         files: HashedFiles,
@@ -246,7 +250,8 @@ impl Peer {
                 let swarm = self.share_swarm(now, key, &local.scanned, &manifest, out);
                 if publish {
                     local.state = State::Publishing(swarm, manifest);
-                    self.publish(at, seeding, key);
+                    seeding.to_ask.push_back((key, Purpose::Publish));
+                    self.announce(swarm);
                 } else {
                     local.state = State::Serving(swarm, manifest, 0);
                 }
@@ -295,19 +300,26 @@ impl Peer {
         key
     }
 
-    pub(super) fn publish(&mut self, at: usize, seeding: &mut Seeding, key: WorkKey) {
-        let publisher = self.config.publisher;
-        let Some(local) = seeding.local(key) else { return };
-        let (State::Publishing(swarm, manifest) | State::Serving(swarm, manifest, _)) =
-            &local.state
-        else {
-            return;
-        };
-        let (swarm, record) = (*swarm, record_of(&local.scanned.name, manifest));
-        let ask = self.tracker.publish(record, publisher, 0);
-        self.asks.insert(ask, at);
-        seeding.asks.insert(ask, (key, Purpose::Publish));
-        self.announce(swarm);
+    /// Asks the tracker what is waiting to be asked, as far as it takes more.
+    pub(super) fn pump_asks(&mut self, at: usize, seeding: &mut Seeding) {
+        while self.tracker.room() > 0 {
+            let Some((key, purpose)) = seeding.to_ask.pop_front() else { return };
+            let Some(local) = seeding.local(key) else { continue };
+            let name = local.scanned.name.clone();
+            let (State::Publishing(_, manifest) | State::Serving(_, manifest, _)) = &local.state
+            else {
+                continue;
+            };
+            let ask = match purpose {
+                Purpose::Publish => {
+                    let record = record_of(&name, manifest);
+                    self.tracker.publish(record, self.config.publisher, 0)
+                }
+                Purpose::Recheck => self.tracker.find(FindKey::Name { version: 0, name }, 0),
+            };
+            self.asks.insert(ask, at);
+            seeding.asks.insert(ask, (key, purpose));
+        }
     }
 
     pub(super) fn seeding_answered(
@@ -321,14 +333,18 @@ impl Peer {
     ) {
         let Some((key, purpose)) = seeding.asks.remove(&ask) else { return };
         match (purpose, answer) {
-            (Purpose::Publish, Answer::Status(status)) => {
+            (Purpose::Publish, Answer::Status(status)) if status.code != Code::BUSY => {
                 self.publish_answered(now, seeding, key, status.code, &status.text, out);
             }
             (Purpose::Recheck, Answer::Status(status)) if status.code == Code::NOT_FOUND => {
-                self.publish(at, seeding, key);
+                seeding.to_ask.push_back((key, Purpose::Publish));
+            }
+            (_, Answer::Status(status)) if status.code == Code::BUSY => {
+                seeding.to_ask.push_back((key, purpose));
             }
             _ => {}
         }
+        self.pump_asks(at, seeding);
         self.settle_seeding(now, seeding);
     }
 
@@ -365,19 +381,14 @@ impl Peer {
 
     /// The tracker does not remember what we hold, so it may have lost its names as well.
     pub(super) fn recheck_names(&mut self, at: usize, seeding: &mut Seeding) {
-        let mut keys = Vec::new();
         for (share, locals) in &seeding.shares {
             for (index, local) in locals.iter().enumerate() {
                 if matches!(local.state, State::Serving(..)) && seeding.publish {
-                    keys.push(((*share, index), local.scanned.name.clone()));
+                    seeding.to_ask.push_back(((*share, index), Purpose::Recheck));
                 }
             }
         }
-        for (key, name) in keys {
-            let ask = self.tracker.find(FindKey::Name { version: 0, name }, 0);
-            self.asks.insert(ask, at);
-            seeding.asks.insert(ask, (key, Purpose::Recheck));
-        }
+        self.pump_asks(at, seeding);
     }
 
     /// Sees whether there is anything left to do.

@@ -17,12 +17,7 @@ pub(super) const CHECK_EVERY: Duration = Duration::from_secs(5);
 const FILES_PER_SECOND: usize = 5_000;
 
 impl Peer {
-    pub(super) fn tick_seeding(
-        &mut self,
-        now: Time,
-        seeding: &mut Seeding,
-        out: &mut Actions<Task>,
-    ) {
+    pub(super) fn tick_seeding(&self, now: Time, seeding: &mut Seeding, out: &mut Actions<Task>) {
         let ended = |(settled, time)| now.since(settled) >= time;
         seeding.over |= seeding.settled_at.zip(seeding.seed_time).is_some_and(ended);
         let locals = seeding.shares.iter_mut().flat_map(|(share, locals)| {

@@ -3,11 +3,6 @@
 use super::*;
 
 impl Peer {
-    pub(in crate::peer) fn finish(&mut self, fetch: &mut Fetch, out: &mut Actions<Task>) {
-        fetch.state = State::Finishing;
-        run(out, Task::Finish { fetch: fetch.key });
-    }
-
     pub(in crate::peer) fn on_finished(
         &mut self,
         now: Time,

@@ -135,6 +135,23 @@ impl Fetch {
         self.job().map_or(Duration::ZERO, |job| job.wait)
     }
 
+    /// All wanted pieces are stored.
+    fn finish(&mut self, out: &mut Actions<Task>) {
+        self.state = State::Finishing;
+        run(out, Task::Finish { fetch: self.key });
+    }
+
+    /// Ends it; what is stored stays for a resume.
+    fn release(&mut self, out: &mut Actions<Task>) {
+        match self.state {
+            State::Preparing | State::Transferring | State::Finishing => {
+                self.state = State::Releasing;
+                run(out, Task::Release { fetch: self.key });
+            }
+            _ => self.state = State::Over,
+        }
+    }
+
     fn moves(&mut self, now: Time) {
         self.last_progress = now;
     }
@@ -206,18 +223,7 @@ impl Peer {
             return;
         }
         self.fail(failure);
-        self.release(fetch, out);
-    }
-
-    /// Ends a fetch; what is stored stays for a resume.
-    pub(in crate::peer) fn release(&mut self, fetch: &mut Fetch, out: &mut Actions<Task>) {
-        match fetch.state {
-            State::Preparing | State::Transferring | State::Finishing => {
-                fetch.state = State::Releasing;
-                run(out, Task::Release { fetch: fetch.key });
-            }
-            _ => fetch.state = State::Over,
-        }
+        fetch.release(out);
     }
 
     pub(in crate::peer) fn on_released(&mut self, key: FetchKey) {
@@ -229,7 +235,7 @@ impl Peer {
         fetch.stopping = true;
         // A fetch that is being prepared or put in place is let finish that step.
         if !matches!(fetch.state, State::Preparing | State::Finishing | State::Releasing) {
-            self.release(fetch, out);
+            fetch.release(out);
         }
     }
 

@@ -73,7 +73,7 @@ impl Peer {
                     fetch.state = State::Over;
                     peer.fail(Failure::Storage(error));
                 }
-                Ok(_) if fetch.stopping => peer.release(fetch, out),
+                Ok(_) if fetch.stopping => fetch.release(out),
                 Ok(prepared) => peer.begin_transfer(now, fetch, prepared, out),
             },
         );
@@ -123,7 +123,7 @@ impl Peer {
         self.tell_started(fetch, &manifest, prepared.rechecked);
         fetch.state = State::Transferring;
         if done {
-            self.finish(fetch, out);
+            fetch.finish(out);
         } else {
             self.dial(now, out);
             self.fill_swarm(now, key, out);
@@ -181,7 +181,7 @@ impl Peer {
                     peer.tell(Notice::Resumed);
                 }
                 if fetch.state == State::Transferring && done {
-                    peer.finish(fetch, out);
+                    fetch.finish(out);
                 }
             },
         );
@@ -239,11 +239,11 @@ impl Peer {
         fetch: &mut Fetch,
         out: &mut Actions<Task>,
     ) {
-        if let (Some((_, at)), Some(key)) = (&mut fetch.disk_full, fetch.swarm) {
-            if *at <= now {
-                *at = now + DISK_RETRY;
-                self.store_again(key, out);
-            }
+        if let (Some((_, at)), Some(key)) = (&mut fetch.disk_full, fetch.swarm)
+            && *at <= now
+        {
+            *at = now + DISK_RETRY;
+            self.store_again(key, out);
         }
         let due = now.since(fetch.last_checkpoint) >= CHECKPOINT_EVERY;
         if due && fetch.dirty && !fetch.checkpointing {
