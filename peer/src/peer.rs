@@ -352,8 +352,8 @@ impl Peer {
     fn on_shutdown(&mut self, now: Time, out: &mut Actions<Task>) {
         self.shutting_down = true;
         for at in 0..self.jobs.len() {
-            self.with_job(at, |peer, job| match job {
-                Running::Fetch(fetch) => peer.stop_fetch(fetch, out),
+            self.with_job(at, |_, job| match job {
+                Running::Fetch(fetch) => fetch.stop(out),
                 Running::Seed(seeding) => seeding.stop(),
                 Running::Ask(_) | Running::Over => *job = Running::Over,
             });

@@ -152,6 +152,15 @@ impl Fetch {
         }
     }
 
+    /// Somebody wants the process to end. A fetch that is being prepared or put in place is let finish
+    /// that step.
+    pub(in crate::peer) fn stop(&mut self, out: &mut Actions<Task>) {
+        self.stopping = true;
+        if !matches!(self.state, State::Preparing | State::Finishing | State::Releasing) {
+            self.release(out);
+        }
+    }
+
     fn moves(&mut self, now: Time) {
         self.last_progress = now;
     }
@@ -228,15 +237,6 @@ impl Peer {
 
     pub(in crate::peer) fn on_released(&mut self, key: FetchKey) {
         self.with_fetch(|fetch| fetch.key == key, |_, fetch| fetch.state = State::Over);
-    }
-
-    /// Somebody wants the process to end.
-    pub(in crate::peer) fn stop_fetch(&mut self, fetch: &mut Fetch, out: &mut Actions<Task>) {
-        fetch.stopping = true;
-        // A fetch that is being prepared or put in place is let finish that step.
-        if !matches!(fetch.state, State::Preparing | State::Finishing | State::Releasing) {
-            fetch.release(out);
-        }
     }
 
     pub(in crate::peer) fn tick_fetch(
