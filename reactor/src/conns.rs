@@ -191,3 +191,34 @@ impl Conns {
 /// An event for a connection that has ended.
 #[derive(Debug)]
 pub(crate) struct Stale;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use mio::Poll;
+
+    use super::*;
+
+    #[test]
+    fn an_old_token_never_names_the_next_connection_in_its_slot() {
+        let poll = Poll::new().unwrap();
+        let mut conns = Conns::new(poll.registry().try_clone().unwrap());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let remote = listener.local_addr().unwrap();
+        let insert = |conns: &mut Conns, id| {
+            conns.insert(ConnId(id), remote, TcpStream::connect(remote).unwrap()).unwrap()
+        };
+        let first = insert(&mut conns, 1);
+        assert!(conns.remove(first).is_some());
+        assert!(conns.remove(first).is_none());
+        let in_same_turn = insert(&mut conns, 2);
+        assert_ne!(in_same_turn.slot, first.slot, "freed at the end of the turn only");
+        conns.reap();
+        let reused = insert(&mut conns, 3);
+        assert_eq!(reused.slot, first.slot);
+        assert!(conns.get_mut(first).is_none() && conns.remove(first).is_none());
+        assert_eq!(conns.get_mut(reused).map(|conn| conn.id), Some(ConnId(3)));
+        assert_eq!((conns.len(), conns.find(ConnId(1))), (2, None));
+    }
+}

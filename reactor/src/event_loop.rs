@@ -147,6 +147,12 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
         Ok(())
     }
 
+    /// The number of the signal that became [`Event::ShutdownRequested`], if one came: whoever ends the
+    /// process reports 128 plus it.
+    pub fn signal(&self) -> Option<i32> {
+        self.signals.as_ref().and_then(Signals::number)
+    }
+
     /// Runs until the machine exits.
     ///
     /// # Errors

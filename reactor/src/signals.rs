@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
@@ -20,6 +20,8 @@ use crate::token::Target;
 pub(crate) struct Signals {
     woken: UnixStream,
     came: Arc<AtomicBool>,
+    /// The number of the one that came.
+    which: Arc<AtomicUsize>,
     told: bool,
     /// What writes to the socket pair.
     wakers: Vec<SigId>,
@@ -33,12 +35,15 @@ impl Signals {
         let mut signals = Self {
             woken: UnixStream::from_std(woken),
             came: Arc::new(AtomicBool::new(false)),
+            which: Arc::new(AtomicUsize::new(0)),
             told: false,
             wakers: Vec::new(),
         };
         for signal in [SIGINT, SIGTERM] {
             // They run in this order: the first signal passes the first and sets what it looks at.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.came))?;
+            let number = usize::try_from(signal).map_err(io::Error::other)?;
+            flag::register_usize(signal, Arc::clone(&signals.which), number)?;
             flag::register(signal, Arc::clone(&signals.came))?;
             signals.wakers.push(low_level::pipe::register(signal, waker.try_clone()?)?);
         }
@@ -53,6 +58,14 @@ impl Signals {
         let first = self.came.load(Ordering::SeqCst) && !self.told;
         self.told |= first;
         first
+    }
+}
+
+impl Signals {
+    /// The number of the signal that [`Signals::take`] told of.
+    pub(crate) fn number(&self) -> Option<i32> {
+        let number = i32::try_from(self.which.load(Ordering::SeqCst)).ok();
+        number.filter(|_| self.told)
     }
 }
 

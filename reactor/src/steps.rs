@@ -263,10 +263,8 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
         }
         match outcome {
             Some(Writing::More) => {}
-            Some(Writing::Emptied) => {
-                self.deliver(Event::Flushed { conn: id });
-                self.finish_if_due(token);
-            }
+            // Our FIN, if it is due, follows in the next turn.
+            Some(Writing::Emptied) => self.deliver(Event::Flushed { conn: id }),
             None => self.finish_if_due(token),
             Some(Writing::Failed(cause)) => self.break_off(token, id, cause),
         }

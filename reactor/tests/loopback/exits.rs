@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::time::Duration;
 
-use reactor::Action;
+use reactor::{Action, Options};
 
-use crate::rig::{Rig, Seen, noise, read_once};
+use crate::rig::{PATIENCE, Rig, Seen, noise, read_once};
 
 #[test]
 fn the_order_of_the_first_events() {
@@ -16,7 +16,7 @@ fn the_order_of_the_first_events() {
 
 #[test]
 fn exit_sends_what_is_queued_and_hears_nothing_more() {
-    let mut rig = Rig::new();
+    let mut rig = Rig::with(Options { exit_flush: PATIENCE, ..Options::default() });
     let (mut remote, conn) = rig.accept();
     let data = noise(6 << 20);
     let sent = data.clone();
@@ -25,8 +25,8 @@ fn exit_sends_what_is_queued_and_hears_nothing_more() {
         out.push(Action::Exit);
         out.send(conn, b"after the exit".to_vec());
     });
-    remote.write_all(b"never heard, but not a reason for a reset").unwrap();
     rig.turn();
+    remote.write_all(b"never heard, but not a reason for a reset").unwrap();
     let heard = rig.probe().seen.len();
     let got = rig.read_to_end(&mut remote);
     assert!(got == data, "{} of {} bytes", got.len(), data.len());

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use reactor::{Options, Time};
 
-use crate::rig::{Rig, Seen, fill, noise, read_once};
+use crate::rig::{PATIENCE, Rig, Seen, fill, noise, read_once};
 
 const QUIET: usize = 100;
 
@@ -55,7 +55,9 @@ fn arrivals_are_taken_in_portions() {
     old.write_all(b"ping").unwrap();
     let mut known = 1;
     for turn in 0.. {
-        rig.turn();
+        let begun = rig.reactor.now();
+        rig.reactor.turn(Some(PATIENCE)).unwrap();
+        assert!(rig.reactor.now().since(begun) < PATIENCE, "those left over wait for an event");
         let now_known = rig.probe().count(|seen| matches!(seen, Seen::Accepted(_)));
         assert!(now_known <= known + 4, "turn {turn}");
         known = now_known;

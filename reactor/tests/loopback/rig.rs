@@ -154,12 +154,13 @@ impl Rig {
         self.reactor.turn(Some(Duration::from_millis(20))).unwrap();
     }
 
-    /// Turns until the machine knows what the test waits for.
+    /// Turns until the machine knows what the test waits for. Only what happens ends a wait, so a lost
+    /// wake-up is found out.
     pub(crate) fn until(&mut self, done: impl Fn(&Probe) -> bool) {
         let end = self.reactor.now() + PATIENCE;
         while !done(self.reactor.machine()) {
+            self.reactor.turn(Some(PATIENCE)).unwrap();
             assert!(self.reactor.now() < end, "did not happen; seen: {:?}", self.tail());
-            self.turn();
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::net::Shutdown;
+use std::time::Duration;
 
-use reactor::{Action, CloseCause, CloseReason};
+use reactor::{Action, CloseCause, CloseReason, Options};
 
 use crate::rig::{Rig, Seen, fill, noise, send};
 
@@ -27,6 +28,11 @@ fn flushed_comes_once_each_time_the_queue_becomes_empty() {
         rig.turn();
         assert_eq!(rig.probe().count(|seen| *seen == Seen::Flushed(conn)), 1, "nobody reads yet");
     }
+    let (turns, begun) = (rig.reactor.stats().turns, rig.reactor.now());
+    while rig.reactor.now().since(begun) < Duration::from_millis(60) {
+        rig.turn();
+    }
+    assert!(rig.reactor.stats().turns - turns < 10, "a full socket keeps the loop busy");
     assert!(rig.read(&mut remote, big.len(), 100_000) == big);
     rig.settle();
     assert_eq!(rig.probe().count(|seen| *seen == Seen::Flushed(conn)), 2);
@@ -123,19 +129,20 @@ fn the_machine_finishes_first_and_still_hears_everything() {
 
 #[test]
 fn a_reset_is_told_after_the_last_words() {
-    let mut rig = Rig::new();
+    // Too little for all of them in one turn, so that writing meets the reset before they are read.
+    let mut rig = Rig::with(Options { read_budget: 3, ..Options::default() });
     let (mut remote, conn) = rig.accept();
     rig.act(move |out| out.send(conn, b"never read".to_vec()));
     rig.until(|probe| probe.has(Seen::Flushed(conn)));
     remote.write_all(b"last words").unwrap();
     // Closing with unread bytes resets the connection.
     drop(remote);
-    // What is queued now meets the reset before the last words are read.
     rig.act(move |out| out.send(conn, noise(1 << 20)));
     rig.until(|probe| probe.has(Seen::Closed(conn, CloseCause::Reset)));
     assert_eq!(rig.probe().received(conn), b"last words");
     rig.settle();
     assert_eq!(rig.probe().seen.last(), Some(&Seen::Closed(conn, CloseCause::Reset)));
+    assert!(!rig.probe().has(Seen::RemoteFinished(conn)), "a reset is not an end in order");
 }
 
 #[test]
