@@ -7,7 +7,7 @@ mod common;
 
 use common::{config, message, text};
 use proptest::prelude::*;
-use protocol::limits::{MAX_BLOCK, MAX_CONTROL};
+use protocol::limits::*;
 use protocol::message::*;
 use protocol::{ChannelId, Code, DecodeError, NodeId, RequestId, frame, negotiate};
 
@@ -198,6 +198,38 @@ fn lengths_outside_the_table_and_unknown_types_are_refused_from_the_header() {
         assert_eq!(Message::decode(kind, &[]), Err(DecodeError::UnknownType { kind }));
     }
     assert_eq!(Message::decode(0x15, &[0; 13]), Err(DecodeError::UnknownType { kind: 0x15 }));
+}
+
+/// The largest numbers of a Record and a BITMAP are taken, and those above are not.
+#[test]
+fn numbers_end_at_their_limits() {
+    let record = |at: usize, bytes: &[u8]| {
+        let mut body = vec![0; 21 + 99];
+        body[21 + at..21 + at + bytes.len()].copy_from_slice(bytes);
+        (0x23, body)
+    };
+    let bitmap = |at: usize, value: u32| {
+        let mut body = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+        body[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        (0x12, body)
+    };
+    let table = [
+        (record(64, &MAX_OBJECT.to_be_bytes()), record(64, &(MAX_OBJECT + 1).to_be_bytes())),
+        (record(84, &MAX_MANIFEST.to_be_bytes()), record(84, &(MAX_MANIFEST + 1).to_be_bytes())),
+        (record(88, &MAX_PIECES.to_be_bytes()), record(88, &(MAX_PIECES + 1).to_be_bytes())),
+        (record(92, &MAX_FILES.to_be_bytes()), record(92, &(MAX_FILES + 1).to_be_bytes())),
+        (record(96, &[24]), record(96, &[25])),
+        (bitmap(4, MAX_MANIFEST), bitmap(4, MAX_MANIFEST + 1)),
+        (bitmap(8, MAX_PIECES), bitmap(8, MAX_PIECES + 1)),
+    ];
+    for ((kind, good), (_, bad)) in table {
+        let message = Message::decode(kind, &good).expect("at the limit");
+        assert_eq!(&message.to_frame()[4..], good);
+        match Message::decode(kind, &bad) {
+            Err(DecodeError::Field { rule: "F-10", .. }) => {}
+            other => panic!("{bad:?}: {other:?}"),
+        }
+    }
 }
 
 /// The largest message of each type that has lists or text fits its frame exactly as the table says.

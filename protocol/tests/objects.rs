@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use protocol::limits::*;
 use protocol::message::Holdings;
 use protocol::{
-    Digest, Entry, EntryKind, Geometry, Manifest, Metafile, PieceSet, SafePath, check_name,
+    Digest, Entry, EntryKind, Geometry, Holding, Manifest, Metafile, ObjectId, PieceSet, SafePath,
+    check_name, holdings_digest,
 };
 
 /// File lengths around the borders of pieces of `2^12` bytes.
@@ -147,6 +148,11 @@ proptest! {
         let block = geometry.block(piece, begin, len);
         prop_assert_eq!(block.is_some(), inside);
         prop_assert!(block.is_none_or(|b| (b.piece(), b.begin(), b.len()) == (piece, begin, len)));
+        let whole = geometry.span(piece).len;
+        prop_assert!(geometry.block(piece, 0, whole).is_some());
+        prop_assert!(geometry.block(piece, whole - 1, 1).is_some());
+        prop_assert!(geometry.block(piece, 1, whole).is_none());
+        prop_assert!(geometry.block(piece, whole, 1).is_none());
     }
 
     #[test]
@@ -394,6 +400,39 @@ fn build_refuses_what_parse_refuses() {
     assert_eq!(rule(twice), "M-7");
     let full = vec![(entry(Some("a"), file(0)), vec![]); MAX_FILES as usize + 1];
     assert_eq!(rule(full), "M-4");
+}
+
+#[test]
+fn default_piece_sizes_change_at_their_borders() {
+    let table = [
+        (0, Some(18)),
+        (1 << 30, Some(18)),
+        ((1 << 30) + 1, Some(19)),
+        (1 << 32, Some(19)),
+        ((1 << 32) + 1, Some(20)),
+        (1 << 38, Some(20)),
+        ((1 << 38) + 1, Some(21)),
+        (1 << 42, Some(24)),
+        ((1 << 42) + 1, None),
+        (u64::MAX, None),
+    ];
+    for (len, expected) in table {
+        assert_eq!(Manifest::default_piece_log2(&[len]), expected, "{len}");
+    }
+    assert_eq!(Manifest::default_piece_log2(&[u64::MAX, 1]), None);
+    assert_eq!(Manifest::default_piece_log2(&vec![1; 262_144]), Some(18));
+    assert_eq!(Manifest::default_piece_log2(&vec![1; 262_145]), None);
+}
+
+#[test]
+fn the_digest_of_holdings_is_over_the_set() {
+    let partial = (ObjectId([0x81; 32]), Holding::Partial);
+    let complete = (ObjectId([0x01; 32]), Holding::Complete);
+    assert_eq!(holdings_digest([]), 0);
+    assert_eq!(holdings_digest([partial]), 0x0303_0303_0303_0303);
+    assert_eq!(holdings_digest([complete]), 0x0404_0404_0404_0404);
+    assert_eq!(holdings_digest([partial, complete]), 0x0707_0707_0707_0707);
+    assert_eq!(holdings_digest([complete, partial]), 0x0707_0707_0707_0707);
 }
 
 /// Time is linear: paths that are fronts of each other, as many and as long as a manifest holds.
