@@ -11,11 +11,12 @@ use protocol::limits;
 /// A tracker's settings. [`Config::default`] is what the binary runs with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Shortest interval between a peer's BEATs, seconds, at least 1. The interval grows with the
+    /// Shortest interval between a peer's BEATs, seconds, at least 1; peers take less than
+    /// [`limits::MIN_BEAT_S`] for that, so less is for tests only. The interval grows with the
     /// number of peers from here up to [`limits::MAX_BEAT_S`].
     pub beat_min_s: u16,
-    /// How long a peer is believed without a BEAT, seconds. Never less than three intervals; without a
-    /// value three intervals and ten seconds.
+    /// How long a peer is believed without a BEAT, seconds. Never less than three intervals and ten
+    /// seconds, which is also the value without one.
     pub expire_s: Option<u16>,
     /// Connections served at once; one more gets HELLO and BYE(OVERLOADED).
     pub max_conns: usize,
@@ -52,7 +53,7 @@ impl Default for Config {
 
 impl Config {
     /// Seconds between two BEATs of a peer when `peers` of them have a lease: the whole tracker gets
-    /// about 2,000 BEATs a second at most, until the longest interval is reached. // [T-3]
+    /// about 2,000 BEATs a second at most, until the longest interval is reached.
     pub(crate) fn interval_s(&self, peers: usize) -> u16 {
         let low = self.beat_min_s.max(1);
         let high = limits::MAX_BEAT_S.max(low);
@@ -61,11 +62,9 @@ impl Config {
 
     /// Seconds for which a peer is believed after a BEAT: three may be missed.
     pub(crate) fn lease_s(&self, interval_s: u16) -> u16 {
-        let missed = interval_s.saturating_mul(3);
-        match self.expire_s {
-            Some(asked) => asked.max(missed),
-            None => missed.saturating_add(10),
-        }
+        // [T-14]
+        let least = interval_s.saturating_mul(3).saturating_add(10);
+        self.expire_s.map_or(least, |asked| asked.max(least))
     }
 
     /// As [`Config::interval_s`].
@@ -121,7 +120,9 @@ mod tests {
         assert_eq!([at(0), at(10_000), at(100_000), at(10_000_000)], [15, 15, 50, 300]);
         assert_eq!(config.lease_s(15), 55);
         let quick = Config { beat_min_s: 1, expire_s: Some(2), ..Config::default() };
-        assert_eq!((quick.interval_s(0), quick.lease_s(1)), (1, 3), "three beats may be missed");
+        assert_eq!((quick.interval_s(0), quick.lease_s(1)), (1, 13));
+        let patient = Config { expire_s: Some(100), ..Config::default() };
+        assert_eq!(patient.lease_s(15), 100);
     }
 
     #[test]

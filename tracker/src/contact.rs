@@ -19,7 +19,7 @@ impl Contact {
     }
 
     /// An address that a peer asks us to hand out; `None` if it can't belong to one host that others
-    /// reach. // [T-9]
+    /// reach. // [T-20]
     pub(crate) fn advertised(addr: SocketAddr, observed: IpAddr) -> Option<Self> {
         let ip = addr.ip().to_canonical();
         let group = match ip {
@@ -32,7 +32,7 @@ impl Contact {
     }
 
     /// Whether somebody at `asker` could reach it. Loopback is another host for everybody else, and a
-    /// link-local address says nothing without its link. // [T-8]
+    /// link-local address says nothing without its link. // [T-22]
     pub(crate) fn visible_to(self, asker: IpAddr) -> bool {
         match self.ip {
             ip if ip.is_loopback() => asker.is_loopback(),

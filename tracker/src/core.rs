@@ -109,7 +109,7 @@ impl Core {
 
     fn on_nonsense(&mut self, session: &mut Session, now: Time, error: &DecodeError) {
         let Some(code) = error.code() else {
-            // [H-4] Scanners and other protocols get no byte.
+            // [H-2, H-3] Scanners and other protocols get no byte.
             session.phase = Phase::Dead(CloseReason::Violation);
             return;
         };
@@ -125,8 +125,8 @@ impl Core {
             (Phase::Greeting, Message::Hello(hello)) => self.on_hello(session, now, &hello),
             (_, Message::Bye(bye)) => {
                 log::debug!("bye received conn={} code={}", session.conn.0, bye.code);
-                // [T-2] Leaving politely ends the lease now; anything else leaves it to run out.
-                if bye.code == Code::OK
+                // [T-16] Who leaves or stops holds nothing any more; else the lease runs out by itself.
+                if matches!(bye.code, Code::OK | Code::SHUTDOWN)
                     && let Some(peer) = session.peer.take()
                 {
                     self.swarms.leave(peer);
@@ -134,7 +134,7 @@ impl Core {
                 session.phase = Phase::Dead(CloseReason::Done);
             }
             (Phase::Ready, Message::Noop) => {}
-            // [T-1] A lookup behind a PUBLISH sees what that led to.
+            // [T-3] A lookup behind a PUBLISH sees what that led to.
             (
                 Phase::Ready,
                 message @ (Message::Find(_) | Message::List(_) | Message::SummaryRequest(_)),
@@ -149,7 +149,7 @@ impl Core {
         }
     }
 
-    /// Sends what is no longer held up, in order. // [T-1]
+    /// Sends what is no longer held up, in order. // [T-3]
     fn answer_waiting(&mut self, session: &mut Session, now: Time) {
         while session.phase == Phase::Ready && !session.full() {
             match session.waiting.pop_front() {
@@ -172,7 +172,7 @@ impl Core {
     // ---- HELLO
 
     fn on_hello(&mut self, session: &mut Session, now: Time, hello: &Hello) {
-        // [H-1] Even whoever is refused learns who we are and which versions we speak.
+        // [H-6] Even whoever is refused learns who we are and which versions we speak.
         let ours = self.hello();
         session.send(&ours);
         if let Some((code, text)) = self.objection(session, hello) {
@@ -201,32 +201,39 @@ impl Core {
     /// Why a HELLO is refused, if it is.
     fn objection(&self, session: &Session, hello: &Hello) -> Option<(Code, String)> {
         if negotiate((VERSION, VERSION), hello.versions()).is_none() {
-            // [H-2]
+            // [H-13]
             let (low, high) = hello.versions();
             let text = format!("this tracker speaks version {VERSION}, you speak {low} to {high}");
             return Some((Code::VERSION, text));
         }
         if hello.role != Role::Peer {
-            // [H-5]
+            // [H-14]
             return Some((Code::WRONG_ROLE, "this is a tracker, expected a peer".to_owned()));
         }
         if hello.node == self.node {
-            // [H-6]
+            // [H-16]
             return Some((Code::DUPLICATE, "you are me".to_owned()));
         }
         if let Some(why) = session.refused {
+            // [T-7]
             return Some((Code::OVERLOADED, why.to_owned()));
         }
-        let token = self.config.token.as_ref()?;
-        let shown = hello.tlv(TlvTag::CLUSTER_TOKEN).unwrap_or_default();
-        let text = "wrong or missing cluster token";
-        (!token.matches(shown)).then(|| (Code::DENIED, text.to_owned()))
+        let shown = hello.tlv(TlvTag::CLUSTER_TOKEN);
+        let text = match (&self.config.token, shown) {
+            (None, None) => return None,
+            (Some(token), Some(shown)) if token.matches(shown) => return None,
+            // [H-25]
+            (Some(_), _) => "wrong or missing cluster token",
+            // [H-26] Else somebody would believe to be in a closed cluster.
+            (None, Some(_)) => "this tracker has no cluster token, you show one",
+        };
+        Some((Code::DENIED, text.to_owned()))
     }
 
     fn hello(&mut self) -> Message {
         let mut tlvs = vec![Tlv { tag: TlvTag::AGENT, value: AGENT.into() }];
         if self.config.grease {
-            // Receivers that trip over tags they do not know shall do so today.
+            // Receivers that trip over tags they do not know shall do so today.
             let tag = TlvTag(0xEE00 | u16::from(self.random_byte()));
             tlvs.push(Tlv { tag, value: self.noise() });
         }
@@ -241,7 +248,7 @@ impl Core {
         })
     }
 
-    /// A frame of a type that nobody knows and everybody may skip. // [X-3]
+    /// A frame of a type that nobody knows and everybody may skip.
     fn grease_frame(&mut self) -> Vec<u8> {
         let kind = 0xE0 | (self.random_byte() & 0x0F);
         let noise = self.noise();

@@ -2,7 +2,7 @@
 //!
 //! Leases run on a clock of their own, which stands still while this process does: after a suspended
 //! machine or a stopped process, everybody gets the time back that we slept through, and one interval
-//! more, so that no live peer is expired by our own pause. // [T-4]
+//! more, so that no live peer is expired by our own pause.
 //!
 //! Invariant L1: a peer with a lease has exactly one entry in `order`.
 
@@ -67,7 +67,8 @@ impl Leases {
         self.order.remove(&(ends, peer));
     }
 
-    /// A peer whose lease is over, if there is one. It keeps its entry until [`Leases::end`].
+    /// A peer whose lease is over, if there is one. // [T-15]
+    /// It keeps its entry until [`Leases::end`].
     pub(crate) fn expired(&self, now: Time) -> Option<PeerKey> {
         let (ends, peer) = self.order.first()?;
         (ends.0 <= now + HEADROOM - self.slept).then_some(*peer)

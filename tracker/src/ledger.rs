@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use protocol::limits::{MAX_OBJECT, MIN_PIECE_LOG2};
 use protocol::message::{Publish, Unpublish};
-use protocol::{Code, Digest, ObjectId, PublisherKey};
+use protocol::{Code, Digest, ObjectId, PublisherKey, Record, check_name};
 use reactor::{Actions, ConnId, TaskId, Time};
 
 use crate::catalog::{Catalog, NameEntry, Version};
@@ -113,7 +114,7 @@ impl Ledger {
         self.under_way.is_some() || !self.gathered.is_empty()
     }
 
-    /// A wish to publish; `record.name` is known to follow the rules for names.
+    /// A wish to publish.
     pub(crate) fn publish(
         &mut self,
         catalog: &Catalog,
@@ -125,6 +126,14 @@ impl Ledger {
             return refusal;
         }
         let name = wish.record.name.as_str();
+        if let Err(error) = check_name(name) {
+            // [T-29]
+            return Verdict::no(Code::BAD_NAME, error.to_string());
+        }
+        if !plausible(&wish.record) {
+            // [T-31]
+            return Verdict::no(Code::MALFORMED, "no manifest can have these numbers");
+        }
         let owner = owner_of(wish.key);
         let state = self.state(catalog, name);
         let known = state.is_some();
@@ -135,7 +144,7 @@ impl Ledger {
                     "this name was first published by somebody else",
                 );
             }
-            // [T-6] The same object again is the same version.
+            // [T-33] The same object again is the same version.
             Some(state) if state.newest == Some(wish.record.object) => {
                 return self.already(conn, name, state.top);
             }
@@ -158,7 +167,7 @@ impl Ledger {
         self.accept(conn, name, kind, after, top.to_string())
     }
 
-    /// A wish to remove a name.
+    /// A wish to remove a name. // [T-37]
     pub(crate) fn unpublish(
         &mut self,
         catalog: &Catalog,
@@ -291,6 +300,14 @@ impl Ledger {
 /// What a writer is told about a store that failed.
 pub(crate) fn failure_code(error: &StoreError) -> Code {
     if error.full { Code::FULL } else { Code::IO }
+}
+
+/// Whether some manifest could have these numbers, as far as that shows without it.
+fn plausible(record: &Record) -> bool {
+    record.manifest_len > 0
+        && record.file_count > 0
+        && record.piece_log2 >= MIN_PIECE_LOG2
+        && record.length <= MAX_OBJECT
 }
 
 /// Names are bound to the digest of a key, so that neither memory nor disk holds keys.

@@ -1,5 +1,5 @@
 //! Who is told about newcomers without asking: peers that are still fetching, a few per newcomer, and
-//! each of them once per object and five seconds at most. // [T-10]
+//! each of them once per object and five seconds at most. // [T-46]
 //!
 //! Invariant Q1: `due` holds one time for each entry.
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use protocol::limits::{MAX_FIND_WANT, MAX_LIST_LIMIT};
 use protocol::message::{
-    Announce, Beat, Find, FindKey, Lease, List, Page, PageEntry, Publish, Summary, Swarm, Unpublish,
+    Announce, AnnounceEntry, Beat, Find, FindKey, Lease, List, Page, PageEntry, Publish, Summary,
+    Swarm, Unpublish,
 };
 use protocol::{Code, Digest, Holding, Message, ObjectId, PeerAddr, Record, RequestId};
 use reactor::Time;
@@ -22,6 +23,11 @@ const RETRY_MS: u32 = 10_000;
 impl Core {
     /// A message of a session that has said HELLO.
     pub(crate) fn on_request(&mut self, session: &mut Session, now: Time, message: Message) {
+        if rid_of(&message) == Some(RequestId(0)) {
+            // [T-1]
+            session.bye(now, Code::BAD_STATE, "a request with rid 0");
+            return;
+        }
         match message {
             Message::Beat(beat) => self.beat(session, now, &beat),
             Message::Announce(announce) => self.announce(session, now, &announce),
@@ -44,8 +50,6 @@ impl Core {
                 let summary = self.summary(now, request.rid);
                 session.reply(&Message::Summary(summary));
             }
-            // An answer to something that this tracker never asked: tolerated.
-            Message::Status(_) => {}
             other => {
                 let text = format!("{} is not for trackers, or comes twice", other.name());
                 session.bye(now, Code::BAD_STATE, &text);
@@ -56,13 +60,12 @@ impl Core {
     // ---- who is there
 
     fn beat(&mut self, session: &mut Session, now: Time, beat: &Beat) {
-        session.beaten = true;
         let Some(key) = self.renew(session, now) else { return };
         let (interval_s, lease_s) = self.intervals();
         let peer = self.swarms.peer(key);
         let differs = (peer.digest, peer.objects) != (beat.digest, beat.objects);
-        // Whoever holds more than we take would be asked for it again and again.
-        let sync = differs && peer.objects < self.config.max_holdings_per_peer;
+        // [T-17] Whoever holds more than we have room for would be asked for it again and again.
+        let sync = differs && !peer.overfull;
         let addr = match peer.contact {
             Some(contact) => contact.socket(),
             None => std::net::SocketAddr::new(session.ip(), 0),
@@ -83,7 +86,7 @@ impl Core {
             && let Some(key) = self.swarms.find_node(remote.node)
             && let Some(conn) = self.swarms.peer(key).conn
         {
-            // [T-11] A session that was cut off takes its node's place again. From another address
+            // [T-19] A session that was cut off takes its node's place again. From another address
             // it could be anybody who has seen the node's id.
             if self.swarms.peer(key).ip != session.ip() {
                 session.bye(now, Code::DUPLICATE, "this node has a session from another address");
@@ -100,37 +103,56 @@ impl Core {
     }
 
     fn announce(&mut self, session: &mut Session, now: Time, announce: &Announce) {
-        if !session.beaten {
-            session.bye(now, Code::BAD_STATE, "ANNOUNCE before the first BEAT");
+        let rid = announce.rid;
+        let Some(peer) = session.peer else {
+            // [T-27]
+            session.reply(&status(
+                rid,
+                Code::BAD_STATE,
+                0,
+                "ANNOUNCE without a lease: send BEAT first",
+            ));
+            return;
+        };
+        let has_room = self.has_room(peer, announce);
+        self.swarms.set_overfull(peer, !has_room);
+        if !has_room {
+            // [T-28]
+            let text = "no room for so many objects";
+            session.reply(&status(rid, Code::FULL, self.retry_ms(), text));
             return;
         }
-        // Without a lease it ran out in silence; an ANNOUNCE shows that the peer is alive.
-        let Some(peer) = session.peer.or_else(|| self.renew(session, now)) else { return };
         if announce.reset {
             self.swarms.drop_all(peer);
         }
-        let mut refused = 0_usize;
         for entry in &announce.entries {
-            let full = self.swarms.peer(peer).objects >= self.config.max_holdings_per_peer
-                || self.swarms.holding_count() >= self.config.max_holdings;
-            if full && self.is_new(peer, entry.object) {
-                refused += 1;
-            } else if let Some(object) = self.swarms.set(peer, entry.object, entry.holding) {
+            if let Some(object) = self.swarms.set(peer, entry.object, entry.holding) {
                 self.spread(now, peer, object);
             }
         }
-        let reply = if refused == 0 {
-            status(announce.rid, Code::OK, 0, "")
-        } else {
-            let text = format!("no room for {refused} of these objects");
-            status(announce.rid, Code::OVERLOADED, self.retry_ms(), text)
-        };
-        session.reply(&reply);
+        session.reply(&status(rid, Code::OK, 0, ""));
     }
 
-    fn is_new(&self, peer: PeerKey, object: ObjectId) -> bool {
-        let key = self.swarms.find_object(object);
-        key.and_then(|key| self.swarms.holds(peer, key)).is_none()
+    /// Whether all entries fit, those that are repeated counted as often as they come.
+    fn has_room(&self, peer: PeerKey, announce: &Announce) -> bool {
+        let held = self.swarms.peer(peer).objects;
+        let kept = if announce.reset { 0 } else { held };
+        let is_new = |object| {
+            let key = self.swarms.find_object(object);
+            announce.reset || key.and_then(|key| self.swarms.holds(peer, key)).is_none()
+        };
+        let adds =
+            |entry: &&AnnounceEntry| entry.holding != Holding::Dropped && is_new(entry.object);
+        // Far from the limits, which is nearly always, nothing has to be looked up.
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let fits = |new: u32| {
+            let of_peer = kept.saturating_add(new);
+            let of_all = count(self.swarms.holding_count()) - (held - kept);
+            of_peer <= self.config.max_holdings_per_peer
+                && of_all.saturating_add(new) <= count(self.config.max_holdings)
+        };
+        fits(count(announce.entries.len()))
+            || fits(count(announce.entries.iter().filter(adds).count()))
     }
 
     // ---- pushes
@@ -239,7 +261,7 @@ impl Core {
         for record in self.catalog.list(&list.prefix, &list.after) {
             let (complete, partial) = self.swarms.counts(record.object);
             let entry = PageEntry { complete, partial, record };
-            // [T-12] As many as fit, and a hint that there are more.
+            // [T-49, T-50] As many as fit, and a hint that there are more.
             if entries.len() == limit || entry.wire_len() > room {
                 more = true;
                 break;
@@ -267,7 +289,21 @@ impl Core {
     }
 }
 
-/// What is known of an object that somebody holds and nobody has published.
+/// The number of a request; `None` for what is not one.
+fn rid_of(message: &Message) -> Option<RequestId> {
+    match message {
+        Message::Beat(request) => Some(request.rid),
+        Message::Announce(request) => Some(request.rid),
+        Message::Publish(request) => Some(request.rid),
+        Message::Unpublish(request) => Some(request.rid),
+        Message::Find(request) => Some(request.rid),
+        Message::List(request) => Some(request.rid),
+        Message::SummaryRequest(request) => Some(request.rid),
+        _ => None,
+    }
+}
+
+/// What is known of an object that somebody holds and nobody has published. // [T-42]
 fn nameless(object: ObjectId) -> Record {
     Record {
         object,

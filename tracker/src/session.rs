@@ -82,8 +82,6 @@ pub(crate) struct Session {
     pub(crate) remote: Option<Remote>,
     /// Its lease, from the first BEAT on.
     pub(crate) peer: Option<PeerKey>,
-    /// There was a BEAT.
-    pub(crate) beaten: bool,
     /// There is no room for it: it gets HELLO and BYE.
     pub(crate) refused: Option<&'static str>,
     /// Received, but not looked at, because of C2 or C3.
@@ -113,7 +111,6 @@ impl Session {
             reader: FrameReader::new(),
             remote: None,
             peer: None,
-            beaten: false,
             refused: None,
             backlog: Vec::new(),
             waiting: VecDeque::new(),
@@ -159,7 +156,7 @@ impl Session {
         }
     }
 
-    /// The last words: what waits is dropped, what was queued is still sent.
+    /// The last words [F-21]: what waits is dropped, what was queued is still sent.
     pub(crate) fn bye(&mut self, now: Time, code: Code, text: &str) {
         log::debug!("bye conn={} remote={} code={code} text={text:?}", self.conn.0, self.addr);
         self.send(&Message::Bye(Bye { code, text: text.to_owned() }));
@@ -298,13 +295,13 @@ impl Session {
         }
     }
 
-    /// Does what is due. // [F-9]
+    /// Does what is due. // [F-17, F-19, F-20]
     pub(crate) fn check(&mut self, now: Time, awake_since: Time) {
         let received = self.last_received.max(awake_since);
         let over = |since: Time, limit| now.since(since.max(awake_since)) >= limit;
         match self.phase {
             Phase::Dead(_) => {}
-            // [H-3] Whoever has not said HELLO gets nothing, not even a BYE.
+            // [H-11] Whoever has not said HELLO gets nothing, not even a BYE.
             Phase::Greeting if now >= self.last_hello_time() => {
                 self.phase = Phase::Dead(CloseReason::Timeout);
             }

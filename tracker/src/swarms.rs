@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) digest: u64,
     /// Number of its holdings.
     pub(crate) objects: u32,
+    /// It announced more than there was room for.
+    pub(crate) overfull: bool,
 }
 
 #[derive(Debug)]
@@ -140,7 +142,16 @@ impl Swarms {
         let entry = self.peers.vacant_entry();
         let key = PeerKey(number(entry.key()));
         let ends = self.leases.renew(key, None, now, len);
-        entry.insert(Peer { node, ip, contact, conn, ends, digest: 0, objects: 0 });
+        entry.insert(Peer {
+            node,
+            ip,
+            contact,
+            conn,
+            ends,
+            digest: 0,
+            objects: 0,
+            overfull: false,
+        });
         self.by_node.insert(node, key);
         key
     }
@@ -151,6 +162,11 @@ impl Swarms {
         if let Some(peer) = peer {
             peer.conn = None;
         }
+    }
+
+    /// Takes note of whether there was room for all that a peer announced.
+    pub(crate) fn set_overfull(&mut self, key: PeerKey, overfull: bool) {
+        self.peers[slot(key.0)].overfull = overfull;
     }
 
     /// Forgets a peer and all that it holds.
@@ -284,7 +300,7 @@ impl Swarms {
 
     /// Appends up to `want` holders of an object that the asker can reach, in random order. At least a
     /// quarter of them hold all of it if there are as many, so that no fetch is left with peers that
-    /// all lack the same piece, while seeders are not what everybody dials. // [T-7]
+    /// all lack the same piece, while seeders are not what everybody dials. // [T-45]
     pub(crate) fn sample(
         &self,
         id: ObjectId,

@@ -43,6 +43,7 @@ fn a_hello_that_does_not_fit_is_answered_with_ours_and_a_reason() {
         (Hello { node: NODE, ..good.clone() }, Some(Code::DUPLICATE)),
         (raw_hello(1), Some(Code::DENIED)),
         (Hello { tlvs: token(b"sesamE"), ..raw_hello(1) }, Some(Code::DENIED)),
+        (Hello { tlvs: token(b""), ..raw_hello(1) }, Some(Code::DENIED)),
         (Hello { version_max: 254, ..good.clone() }, None),
         (good, None),
     ];
@@ -61,6 +62,10 @@ fn a_hello_that_does_not_fit_is_answered_with_ours_and_a_reason() {
         assert_eq!(code, expected, "{hello:?}");
         assert_eq!(world.wires[&conn].finished, expected.is_some());
     }
+    let mut open = World::new(quiet());
+    let conn = open.accept("192.0.2.1:1");
+    open.say(conn, &Message::Hello(Hello { tlvs: token(b"sesame"), ..raw_hello(1) }));
+    assert_eq!(open.bye_code(conn), Some(Code::DENIED), "it believes to be in a closed cluster");
 }
 
 #[test]
@@ -87,7 +92,8 @@ fn violations_end_the_session_with_one_reason() {
         (vec![0x20, 0, 0, 1, 0], Code::LIMIT),
         (vec![0x23, 0xFF, 0xFF, 0xFF], Code::LIMIT),
         (vec![0x27, 0, 0, 10, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], Code::MALFORMED),
-        (common::announce(false, &[]).to_frame(), Code::BAD_STATE),
+        (vec![0x2A, 0, 0, 10, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0], Code::BAD_STATE),
+        (publish(0, 1, "x", 1).to_frame(), Code::BAD_STATE),
     ];
     for (index, (bytes, code)) in cases.into_iter().enumerate() {
         let conn = world.peer(10 + u8::try_from(index).unwrap());
@@ -111,13 +117,6 @@ fn what_is_tolerated_is_not_punished() {
     world.bytes(conn, &[0x80, 0, 0, 3, 1, 2, 3]);
     world.bytes(conn, &[0xEE, 0, 0, 0]);
     world.say(conn, &Message::Noop);
-    let status = protocol::message::Status {
-        rid: RequestId(77),
-        code: Code(60_000),
-        retry_ms: 0,
-        text: String::new(),
-    };
-    world.say(conn, &Message::Status(status));
     assert_eq!(world.take(conn), []);
     assert_eq!(world.find_name(conn, "x", 0), Err(Code::NOT_FOUND), "and it goes on");
 }
@@ -196,7 +195,7 @@ fn publishes_without_end_wait_for_the_disk_not_in_memory() {
     world.commit = false;
     let conn = world.peer(1);
     let flood: Vec<u8> =
-        (0..3_000).flat_map(|n| publish(n, 1, &format!("n{n}"), 1).to_frame()).collect();
+        (1..=3_000).flat_map(|n| publish(n, 1, &format!("n{n}"), 1).to_frame()).collect();
     world.bytes(conn, &flood);
     assert!(world.wires[&conn].paused);
     assert_eq!(world.tasks[0].1.writes.len(), 1_024);
@@ -212,7 +211,7 @@ fn publishes_without_end_wait_for_the_disk_not_in_memory() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let expected: Vec<_> = (0..3_000).map(|n| (n, Code::OK)).collect();
+    let expected: Vec<_> = (1..=3_000).map(|n| (n, Code::OK)).collect();
     assert_eq!(rids, expected);
 }
 

@@ -88,8 +88,29 @@ fn only_the_owner_changes_a_name_and_counters_outlive_it() {
     assert_eq!(world.find_name(conn, "a", 0), Err(Code::NOT_FOUND));
     assert_eq!(world.list(conn, 10, "", "").entries, []);
     assert_eq!(world.publish(conn, 2, "a", 2).code, Code::NAME_TAKEN);
-    // [T-6] Versions never go back, for the same content neither.
+    // Versions never go back, for the same content neither.
     assert_eq!(world.publish(conn, 1, "a", 1).text, "2");
+}
+
+#[test]
+fn records_that_no_manifest_can_have_are_refused() {
+    let mut world = World::new(quiet());
+    let conn = world.peer(1);
+    let breaks: [fn(&mut protocol::Record); 3] =
+        [|r| r.manifest_len = 0, |r| r.file_count = 0, |r| r.piece_log2 = 0];
+    for (index, damage) in breaks.into_iter().enumerate() {
+        let Message::Publish(mut wish) = publish(1, 1, "a", 1) else { panic!() };
+        damage(&mut wish.record);
+        world.say(conn, &Message::Publish(wish));
+        match world.one(conn) {
+            Message::Status(status) => assert_eq!(status.code, Code::MALFORMED, "{index}"),
+            // The codec refuses this one by itself.
+            Message::Bye(bye) => assert_eq!((bye.code, index), (Code::MALFORMED, 2)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let conn = world.peer(2);
+    assert_eq!(world.find_name(conn, "a", 0), Err(Code::NOT_FOUND));
 }
 
 #[test]

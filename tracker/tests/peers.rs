@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, announce, hello, object, quiet, raw_hello};
+use common::{World, hello, object, quiet, raw_hello};
 use protocol::message::{Bye, FindKey, Hello, Tlv};
 use protocol::{Code, Holding, Message, ObjectId, PeerAddr};
 use reactor::{ConnId, Event};
@@ -51,11 +51,13 @@ fn beats_keep_a_lease_and_tell_the_interval() {
         assert_eq!((lease.interval_s, lease.lease_s, lease.sync), (2, 16, false));
         assert_eq!(lease.you.addr, "192.0.2.1:9001".parse().unwrap());
     }
-    // The session lives on without beats, the lease does not; an ANNOUNCE brings it back.
+    // The session lives on without beats, the lease does not.
     world.pass(Duration::from_secs(17));
     assert_eq!(world.tracker.summary(world.now).peers, 0);
     world.take(seed);
-    assert_eq!(world.announce(seed, false, &[(object(1), WHOLE)]), Code::OK);
+    assert_eq!(world.announce(seed, false, &[(object(1), WHOLE)]), Code::BAD_STATE);
+    assert!(world.beat(seed, &[(object(1), WHOLE)]).sync);
+    assert_eq!(world.announce(seed, true, &[(object(1), WHOLE)]), Code::OK);
     assert_eq!(world.tracker.summary(world.now).holdings, 1);
 }
 
@@ -65,7 +67,7 @@ fn leaving_politely_drops_holdings_at_once_other_goodbyes_do_not() {
     let polite = world.holder(1, &[(object(1), WHOLE)]);
     let shaken = world.holder(2, &[(object(1), WHOLE)]);
     world.say(polite, &bye(Code::OK));
-    world.say(shaken, &bye(Code::SHUTDOWN));
+    world.say(shaken, &bye(Code::TIMEOUT));
     assert!(world.wires[&polite].closed && world.wires[&shaken].closed);
     let asker = world.peer(3);
     assert_eq!(holders(&mut world, asker, object(1)), ["192.0.2.2:9001"]);
@@ -143,11 +145,9 @@ fn a_node_that_reconnects_replaces_its_old_session_but_not_from_elsewhere() {
     assert!(!world.beat(new, &[(object(1), WHOLE)]).sync, "what it holds is still known");
     assert_eq!(world.bye_code(old), Some(Code::DUPLICATE));
     assert!(world.wires[&old].finished);
-    // [T-11] Somebody who saw the node's id can't take its place.
+    // Somebody who saw the node's id can't take its place.
     let thief = world.peer_from(1, "203.0.113.9:40000");
-    world.say(thief, &announce(true, &[]));
-    assert_eq!(world.bye_code(thief), Some(Code::BAD_STATE), "no announcing before a beat");
-    let thief = world.peer_from(1, "203.0.113.9:40000");
+    assert_eq!(world.announce(thief, true, &[]), Code::BAD_STATE, "no announcing before a beat");
     world.say(thief, &beat_of_nothing());
     assert_eq!(world.bye_code(thief), Some(Code::DUPLICATE));
     world.say(thief, &bye(Code::OK));
@@ -293,10 +293,13 @@ fn one_peer_can_not_fill_the_tracker() {
     let conn = world.peer(1);
     world.beat(conn, &[]);
     let all = [(object(1), WHOLE), (object(2), WHOLE), (object(3), WHOLE)];
-    assert_eq!(world.announce(conn, true, &all), Code::OVERLOADED);
-    assert_eq!(world.tracker.summary(world.now).holdings, 2);
-    assert_eq!(world.announce(conn, false, &[(object(2), PART)]), Code::OK, "changes still go");
+    assert_eq!(world.announce(conn, true, &all[..2]), Code::OK);
+    assert_eq!(world.announce(conn, true, &all), Code::FULL);
+    assert_eq!(world.announce(conn, false, &all[2..]), Code::FULL);
+    assert_eq!(world.tracker.summary(world.now).holdings, 2, "none of a refused ANNOUNCE counts");
     assert!(!world.beat(conn, &all).sync, "asking for all of it again would not help");
+    assert_eq!(world.announce(conn, false, &[(object(2), PART), all[0]]), Code::OK);
+    assert!(world.beat(conn, &all).sync);
 }
 
 #[test]

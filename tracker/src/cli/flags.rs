@@ -57,14 +57,14 @@ pub(crate) const SERVE: &[Flag] = &[
         "",
         "TIME",
         "TRACKER_HEARTBEAT",
-        "shortest interval between a peer's beats, 1s to 5m; grows with the swarm [15s]",
+        "shortest interval between a peer's beats, 15s to 5m; grows with the swarm [15s]",
     ),
     flag(
         "--expire",
         "",
         "TIME",
         "TRACKER_EXPIRE",
-        "believe a silent peer so long, at least three beats [three beats and 10s]",
+        "believe a silent peer so long; three beats and 10s at least [that]",
     ),
     flag("--max-conns", "", "N", "TRACKER_MAX_CONNS", "connections at once [65536]"),
     flag(

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use protocol::NodeId;
-use protocol::limits::MAX_BEAT_S;
+use protocol::limits::{MAX_BEAT_S, MIN_BEAT_S};
 use reactor::{Options, Reactor, clock, seed};
 use tracker::store::{Committer, MemoryStore, SqliteStore};
 use tracker::{Config, Snapshot, Tracker};
@@ -70,10 +70,12 @@ fn no_entropy(error: std::io::Error) -> Failure {
 
 fn read(args: &Args) -> Result<Setup, Failure> {
     let mut config = Config::default();
-    if let Some(beat) = args.one("--heartbeat", |text| values::seconds(text, MAX_BEAT_S))? {
+    if let Some(beat) =
+        args.one("--heartbeat", |text| values::seconds(text, MIN_BEAT_S, MAX_BEAT_S))?
+    {
         config.beat_min_s = beat;
     }
-    config.expire_s = args.one("--expire", |text| values::seconds(text, u16::MAX))?;
+    config.expire_s = args.one("--expire", |text| values::seconds(text, 1, u16::MAX))?;
     let count = |long, max| args.one(long, |text| values::count(text, max));
     let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     config.max_conns = count("--max-conns", 1 << 24)?.map_or(config.max_conns, size);

@@ -12,9 +12,9 @@ use super::failure::Failure;
 /// The port of a tracker that is named without one.
 pub(crate) const DEFAULT_PORT: u16 = 9_000;
 
-/// `10s`, `5m`, `2h`, or a bare number of seconds: whole seconds from 1 to `max`.
-pub(crate) fn seconds(text: &str, max: u16) -> Result<u16, String> {
-    let expected = || format!("expected a time from 1s to {max}s, such as 15s or 2m");
+/// `10s`, `5m`, `2h`, or a bare number of seconds: whole seconds from `min` to `max`.
+pub(crate) fn seconds(text: &str, min: u16, max: u16) -> Result<u16, String> {
+    let expected = || format!("expected a time from {min}s to {max}s, such as 20s or 2m");
     let (digits, unit) = match text.strip_suffix(['s', 'm', 'h']) {
         Some(digits) => (digits, &text[digits.len()..]),
         None => (text, "s"),
@@ -26,7 +26,7 @@ pub(crate) fn seconds(text: &str, max: u16) -> Result<u16, String> {
     };
     let number: u32 = digits.parse().map_err(|_| expected())?;
     let total = number.checked_mul(factor).and_then(|total| u16::try_from(total).ok());
-    total.filter(|total| (1..=max).contains(total)).ok_or_else(expected)
+    total.filter(|total| (min..=max).contains(total)).ok_or_else(expected)
 }
 
 /// A number from 1 to `max`.
@@ -82,12 +82,12 @@ mod tests {
 
     #[test]
     fn times_and_numbers_are_checked() {
-        assert_eq!(seconds("15", 300), Ok(15));
-        assert_eq!(seconds("15s", 300), Ok(15));
-        assert_eq!(seconds("5m", 300), Ok(300));
-        assert_eq!(seconds("2h", u16::MAX), Ok(7_200));
+        assert_eq!(seconds("15", 1, 300), Ok(15));
+        assert_eq!(seconds("15s", 15, 300), Ok(15));
+        assert_eq!(seconds("5m", 1, 300), Ok(300));
+        assert_eq!(seconds("2h", 1, u16::MAX), Ok(7_200));
         for bad in ["0s", "6m", "", "s", "-1s", "1.5s", "15x", "99999999999s", "20h", "1sm"] {
-            assert!(seconds(bad, 300).is_err(), "{bad}");
+            assert!(seconds(bad, 1, 300).is_err(), "{bad}");
         }
         assert_eq!(count("7", 10), Ok(7));
         for bad in ["0", "11", "x", "-1", "4294967296"] {

@@ -135,7 +135,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&mut self, batch: &Batch) -> Result<u64, StoreError> {
-        // [T-5] The commit returns after fsync; only then is a PUBLISH acknowledged.
+        // [T-36] The commit returns after fsync; only then is a PUBLISH acknowledged.
         let published_at = reactor::clock::unix_time().as_secs();
         let attempt = || -> Result<(), rusqlite::Error> {
             let tx = self.db.transaction()?;
