@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fills the tables and examples of PROTOCOL.md from messages.toml and the vectors.
+"""Fills the tables and examples of PROTOCOL.md from messages.toml and the vectors, and makes swp.lua.
 
 In PROTOCOL.md, what stands between `<!-- gen:WHAT -->` and `<!-- /gen -->` is replaced. With --check: only says
 which files would change, exit code 1 if any.
@@ -11,6 +11,7 @@ import sys
 import common
 import codec
 import frames
+import lua
 import vectors
 from codec import BY_NAME, INTEGERS, RAW, SPEC
 from common import SPEC_DIR
@@ -210,7 +211,7 @@ def protocol(text: str) -> str:
 def main() -> int:
     check_sizes()
     path = SPEC_DIR / "PROTOCOL.md"
-    files = {path: protocol(path.read_text(encoding="utf-8"))}
+    files = {path: protocol(path.read_text(encoding="utf-8")), SPEC_DIR / "swp.lua": lua.dissector()}
     return common.deliver(files, "--check" in sys.argv[1:], "spec/tools/gen.py")
 
 
