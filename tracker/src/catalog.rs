@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use protocol::{Digest, ObjectId, Record};
 
@@ -258,6 +258,9 @@ fn first_of<K: Ord + Copy>(
     set: &BTreeSet<(K, Arc<str>, u32)>,
     key: K,
 ) -> Option<&(K, Arc<str>, u32)> {
-    // No name is empty, so (key, "", 0) comes before everything that begins with `key`.
-    set.range((key, Arc::from(""), 0)..).next().filter(|(k, _, _)| *k == key)
+    // No name is empty, so (key, "", 0) comes before everything that begins with `key`. Made once, because
+    // this is asked for each FIND.
+    static LOWEST: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+    let lowest = Arc::clone(&LOWEST);
+    set.range((key, lowest, 0)..).next().filter(|(k, _, _)| *k == key)
 }

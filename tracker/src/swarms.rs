@@ -52,11 +52,10 @@ struct Swarm {
     partial: Vec<PeerKey>,
 }
 
+/// Where a swarm lists a peer: the upper bit says in which list, the rest at which index. Packed because
+/// there is one for each holding.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    index: u32,
-    complete: bool,
-}
+struct Place(u32);
 
 /// Who asks for a sample.
 #[derive(Clone, Copy, Debug)]
@@ -278,16 +277,16 @@ impl Swarms {
 
     fn put_place(&mut self, peer: PeerKey, key: ObjectKey, complete: bool) {
         let list = self.swarms[slot(key.0)].list(complete);
-        let place = Place { index: number(list.len()), complete };
+        let place = Place::new(list.len(), complete);
         list.push(peer);
         self.places.insert((peer, key), place);
     }
 
     fn take_place(&mut self, peer: PeerKey, key: ObjectKey) {
         let place = self.places.remove(&(peer, key)).expect("W1: the caller found the place");
-        let list = self.swarms[slot(key.0)].list(place.complete);
-        list.swap_remove(slot(place.index));
-        if let Some(&moved) = list.get(slot(place.index)) {
+        let list = self.swarms[slot(key.0)].list(place.complete());
+        list.swap_remove(place.index());
+        if let Some(&moved) = list.get(place.index()) {
             self.places.insert((moved, key), place);
         }
         // A swarm that shrank a lot gives its memory back.
@@ -366,13 +365,29 @@ impl Swarm {
 }
 
 impl Place {
+    const COMPLETE: u32 = 1 << 31;
+
+    fn new(index: usize, complete: bool) -> Self {
+        let index = number(index);
+        assert!(index < Self::COMPLETE, "limits keep swarms below 2^31 peers");
+        Self(if complete { index | Self::COMPLETE } else { index })
+    }
+
+    fn index(self) -> usize {
+        slot(self.0 & !Self::COMPLETE)
+    }
+
+    fn complete(self) -> bool {
+        self.0 & Self::COMPLETE != 0
+    }
+
     fn holding(self) -> Holding {
-        if self.complete { Holding::Complete } else { Holding::Partial }
+        if self.complete() { Holding::Complete } else { Holding::Partial }
     }
 }
 
-/// Up to `want` different indices below `len`, in random order: all of them if `want` is a large part of
-/// `len`, else a few less than `want` in rare cases, because repeated draws count once.
+/// Up to `want` different indices below `len`, in random order; in rare cases a few less than `want`,
+/// because repeated draws count once. O(want), never O(len).
 fn random_indices(len: usize, want: usize, rng: &mut Rng) -> Vec<usize> {
     let mut indices: Vec<usize> = if want.saturating_mul(4) >= len {
         (0..len).collect()
@@ -382,8 +397,13 @@ fn random_indices(len: usize, want: usize, rng: &mut Rng) -> Vec<usize> {
         drawn.dedup();
         drawn
     };
-    rng.shuffle(&mut indices);
-    indices.truncate(want);
+    // The front of a Fisher-Yates shuffle: nobody looks at the rest.
+    let picked = want.min(indices.len());
+    for at in 0..picked {
+        let other = at + rng.index(indices.len() - at);
+        indices.swap(at, other);
+    }
+    indices.truncate(picked);
     indices
 }
 

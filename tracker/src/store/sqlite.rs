@@ -156,15 +156,23 @@ impl Store for SqliteStore {
 
 fn prepare_dir(dir: &Path) -> Result<(), OpenError> {
     let io = |doing, source| OpenError::Io { doing, path: dir.to_owned(), source };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| io("make data folder", error))?;
+    make_dir(dir).map_err(|error| io("make data folder", error))?;
     let metadata = std::fs::metadata(dir).map_err(|error| io("look at data folder", error))?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o022 != 0 {
         return Err(OpenError::Exposed { dir: dir.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it, and makes their entries durable: what is committed into a new folder
+/// has to be there after a power cut.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|path| !path.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    for path in missing {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     }
     Ok(())
 }
