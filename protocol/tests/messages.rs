@@ -169,7 +169,7 @@ fn broken_bodies_name_their_rule() {
         ((0x27, vec![0, 0, 0, 1, 1, 245, 0, 0, 0, 0]), "F-10"),
         ((0x27, vec![0, 0, 0, 1, 0, 1, 4, 1, 0, 0]), "F-10"),
         ((0x27, vec![0, 0, 0, 1, 0, 1, 0, 1, 0, 0]), "F-7"),
-        ((0x28, vec![0, 0, 0, 1, 2]), "F-10"),
+        ((0x28, vec![0, 0, 0, 1, 2]), "F-11"),
     ];
     for ((kind, body), expected) in table {
         match Message::decode(*kind, body) {

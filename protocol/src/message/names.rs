@@ -252,7 +252,7 @@ impl Page {
 impl Body for Page {
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let rid = RequestId(r.u32("rid")?);
-        let more = r.u8_in("more", 0..=1, rules::RANGE)? == 1;
+        let more = r.flag("more")?;
         let mut entries = Vec::new();
         while !r.is_empty() {
             entries.push(PageEntry {
