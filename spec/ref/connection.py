@@ -77,7 +77,11 @@ class Connection:
     def _say_hello(self) -> None:
         if not self.greeted:
             self.greeted = True
-            self.send("HELLO", **self.hello)
+            hello, token = self.hello, TLVS["CLUSTER_TOKEN"]
+            if not self.dialer and self._tlv(self.theirs or {"tlvs": []}, token) != self._tlv(hello, token):
+                tlvs = [tlv for tlv in hello["tlvs"] if tlv["tag"] != token]
+                hello = hello | {"tlvs": tlvs}  # [H-27]
+            self.send("HELLO", **hello)
 
     async def greet(self, expects: int) -> None:
         """Both HELLOs, or Ended."""
@@ -104,8 +108,10 @@ class Connection:
         if theirs["node"] == mine["node"]:
             await self.bye("DUPLICATE", "this is myself")
         token = TLVS["CLUSTER_TOKEN"]
-        if self._tlv(theirs, token) != self._tlv(mine, token):
-            await self.bye("DENIED", "cluster token")
+        shown = self._tlv(theirs, token)
+        silent_tracker = self.dialer and expects == TRACKER and shown is None
+        if shown != self._tlv(mine, token) and not silent_tracker:
+            await self.bye("DENIED", "cluster token")  # [H-25] [H-26] [H-28]
         theirs["window"] = min(theirs["window"], LIMITS["MAX_WINDOW"])  # [H-18]
 
     @staticmethod

@@ -33,7 +33,7 @@ def outcome(check, *args) -> dict:
 def handshakes() -> list[dict]:
     mine = HELLO | {"node": seq(0x10, 16)}
     theirs = HELLO | {"node": seq(0x20, 16)}
-    token = [{"tag": 3, "value": b"secret"}]
+    token, wrong = [{"tag": 3, "value": b"secret"}], [{"tag": 3, "value": b"guess"}]
     cases = [
         ("same-version", mine, theirs, {}, ["H-12"]),
         ("they-speak-more", mine, theirs | {"vmax": 7}, {}, ["H-12"]),
@@ -45,11 +45,17 @@ def handshakes() -> list[dict]:
         ("tracker-expected", mine, theirs, {"expects": 2}, ["H-14"]),
         ("peer-expected", mine, theirs | {"role": 2}, {}, ["H-14"]),
         ("tracker-found", mine, theirs | {"role": 2, "window": 0}, {"expects": 2}, ["H-14"]),
-        ("token-equal", mine | {"tlvs": token}, theirs | {"tlvs": token}, {"token": True}, ["H-25"]),
-        ("token-missing", mine | {"tlvs": token}, theirs, {"token": True}, ["H-25"]),
-        ("token-wrong", mine | {"tlvs": token}, theirs | {"tlvs": [{"tag": 3, "value": b"guess"}]},
-         {"token": True}, ["H-25"]),
+        ("token-equal", mine | {"tlvs": token}, theirs | {"tlvs": token}, {}, ["H-25"]),
+        ("token-missing", mine | {"tlvs": token}, theirs, {}, ["H-25"]),
+        ("token-wrong", mine | {"tlvs": token}, theirs | {"tlvs": wrong}, {}, ["H-25"]),
         ("token-unexpected", mine, theirs | {"tlvs": token}, {}, ["H-26"]),
+        ("dialed-token-equal", mine | {"tlvs": token}, theirs | {"tlvs": token}, {"dialer": True}, ["H-28"]),
+        ("dialed-token-missing", mine | {"tlvs": token}, theirs, {"dialer": True}, ["H-28"]),
+        ("dialed-token-wrong", mine | {"tlvs": token}, theirs | {"tlvs": wrong}, {"dialer": True}, ["H-28"]),
+        ("dialed-token-unexpected", mine, theirs | {"tlvs": token}, {"dialer": True}, ["H-26"]),
+        ("tracker-token-missing", mine | {"tlvs": token}, theirs | {"role": 2}, {"expects": 2}, ["H-28"]),
+        ("tracker-token-wrong", mine | {"tlvs": token}, theirs | {"role": 2, "tlvs": wrong}, {"expects": 2},
+         ["H-28"]),
         ("critical-tag", mine, theirs | {"tlvs": [{"tag": 0x7FFF, "value": b""}]}, {}, ["H-22"]),
         ("skippable-tag", mine, theirs | {"tlvs": [{"tag": 0xEE77, "value": b"?"}]}, {}, ["H-21"]),
     ]
@@ -58,8 +64,10 @@ def handshakes() -> list[dict]:
 
 def _handshake(vid: str, mine: dict, theirs: dict, setting: dict, rules: list[str]) -> dict:
     expects = setting.get("expects", 1)
+    dialer = setting.get("dialer", expects == 2)
     tags = {tlv["tag"]: tlv["value"] for tlv in theirs["tlvs"]}
     own = {tlv["tag"]: tlv["value"] for tlv in mine["tlvs"]}
+    token = codec.TLVS["CLUSTER_TOKEN"]
     version, code = codec.negotiate(mine, theirs), None
     if any(tag not in codec.TLVS.values() and tag < 0x8000 for tag in tags):
         code = "UNKNOWN_TYPE"
@@ -69,11 +77,11 @@ def _handshake(vid: str, mine: dict, theirs: dict, setting: dict, rules: list[st
         code = "WRONG_ROLE"
     elif theirs["node"] == mine["node"]:
         code = "DUPLICATE"
-    elif tags.get(codec.TLVS["CLUSTER_TOKEN"]) != own.get(codec.TLVS["CLUSTER_TOKEN"]):
+    elif tags.get(token) != own.get(token) and not (expects == 2 and token not in tags):
         code = "DENIED"
     return {
         "id": vid, "mine": codec.encode("HELLO", **mine).hex(), "theirs": codec.encode("HELLO", **theirs).hex(),
-        "expects": expects, "version": None if code else version, "error": code, "requirements": rules,
+        "dialer": dialer, "expects": expects, "version": None if code else version, "error": code, "requirements": rules,
     }
 
 
