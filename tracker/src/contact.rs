@@ -47,8 +47,8 @@ impl Contact {
     }
 }
 
-/// What counts as one address for the limit per address: a host with IPv6 has a whole /64 to itself.
-pub(crate) fn limit_key(ip: IpAddr) -> IpAddr {
+/// What counts as one address where hosts are told apart: one with IPv6 has a whole /64 to itself.
+pub(crate) fn host_key(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

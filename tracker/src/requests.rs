@@ -10,6 +10,7 @@ use protocol::message::{
 use protocol::{Code, Digest, Holding, Message, ObjectId, PeerAddr, Record, RequestId};
 use reactor::Time;
 
+use crate::contact::host_key;
 use crate::core::{Core, Effect, status};
 use crate::ledger::Verdict;
 use crate::pushes::FANOUT;
@@ -87,8 +88,8 @@ impl Core {
             && let Some(conn) = self.swarms.peer(key).conn
         {
             // [T-19] A session that was cut off takes its node's place again. From another address
-            // it could be anybody who has seen the node's id.
-            if self.swarms.peer(key).ip != session.ip() {
+            // it could be anybody who has seen the node's id, which other peers are told.
+            if host_key(self.swarms.peer(key).ip) != host_key(session.ip()) {
                 session.bye(now, Code::DUPLICATE, "this node has a session from another address");
                 return None;
             }

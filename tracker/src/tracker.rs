@@ -13,7 +13,7 @@ use reactor::{Action, Actions, CloseReason, ConnId, Event, Machine, Time};
 
 use crate::catalog::Snapshot;
 use crate::config::Config;
-use crate::contact::limit_key;
+use crate::contact::host_key;
 use crate::core::{Core, Effect, plain, status};
 use crate::ledger::failure_code;
 use crate::session::{Phase, Session};
@@ -75,7 +75,7 @@ impl Tracker {
 
     fn accept(&mut self, now: Time, conn: ConnId, remote: SocketAddr, out: &mut Actions<Batch>) {
         let addr = plain(remote);
-        let from_there = self.per_ip.get(&limit_key(addr.ip())).copied().unwrap_or(0);
+        let from_there = self.per_ip.get(&host_key(addr.ip())).copied().unwrap_or(0);
         let config = &self.core.config;
         let hopeless = self.sessions.len() >= config.max_conns.saturating_add(REFUSALS)
             || from_there >= config.max_per_ip.saturating_add(REFUSALS_PER_IP);
@@ -91,7 +91,7 @@ impl Tracker {
         } else {
             None
         };
-        *self.per_ip.entry(limit_key(addr.ip())).or_insert(0) += 1;
+        *self.per_ip.entry(host_key(addr.ip())).or_insert(0) += 1;
         self.timers.insert((session.wake, conn));
         self.sessions.insert(conn, Box::new(session));
         self.core.connections = self.sessions.len();
@@ -127,7 +127,7 @@ impl Tracker {
         if let Some(peer) = session.peer {
             self.core.swarms.detach(peer, conn);
         }
-        let key = limit_key(session.ip());
+        let key = host_key(session.ip());
         let left = self.per_ip.get(&key).map_or(0, |count| count - 1);
         if left == 0 {
             self.per_ip.remove(&key);
