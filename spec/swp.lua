@@ -18,7 +18,6 @@ local enum_Role = { [1] = "PEER", [2] = "TRACKER" }
 local enum_State = { [0] = "DROP", [1] = "PARTIAL", [2] = "COMPLETE" }
 local enum_Holdings = { [0] = "NONE", [1] = "ALL", [2] = "BITS" }
 local enum_FindKind = { [0] = "NAME", [1] = "OBJECT", [2] = "CONTENT" }
-local enum_Bool = { [0] = "FALSE", [1] = "TRUE" }
 local enum_Family = { [4] = "IPV4", [6] = "IPV6" }
 field("type", "uint8", "Type", base.HEX, types)
 field("length", "uint24", "Length", base.DEC)
@@ -95,7 +94,7 @@ field("list.prefix", "string", "prefix")
 field("list.after.len", "uint16", "length of after", base.DEC)
 field("list.after", "string", "after")
 field("page.rid", "uint32", "rid", base.DEC, nil)
-field("page.more", "uint8", "more", base.DEC, enum_Bool)
+field("page.more", "uint8", "more", base.HEX, nil)
 field("status.rid", "uint32", "rid", base.DEC, nil)
 field("status.code", "uint16", "code", base.DEC, codes)
 field("status.retry_ms", "uint32", "retry_ms", base.DEC, nil)
@@ -469,7 +468,7 @@ end }
 messages[0x28] = { name = "PAGE", min = 5, max = 65536, read = function(c)
   local rid = uint(c, "page.rid", 4)
   local more = uint(c, "page.more", 1)
-  one_of(more, enum_Bool, "page.more")
+  within(more, 0, 1, "page.more")
   while left(c) > 0 do
     structs.PageEntry(c)
   end

@@ -228,7 +228,7 @@ INVALID = [
     ("list-limit-0", "LIST", LIST | {"limit": 0}, "MALFORMED", "F-10", ""),
     ("list-limit-501", "LIST", LIST | {"limit": 501}, "MALFORMED", "F-10", ""),
     ("list-prefix-too-long", "LIST", LIST | {"prefix": "p" * 1025}, "MALFORMED", "F-10", ""),
-    ("page-more-2", "PAGE", PAGE | {"more": 2}, "MALFORMED", "F-10", ""),
+    ("page-more-2", "PAGE", PAGE | {"more": 2}, "MALFORMED", "F-11", ""),
     ("status-not-utf8", "STATUS", STATUS | {"text": b"\x80"}, "MALFORMED", "F-9", ""),
 ]
 
