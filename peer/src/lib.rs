@@ -2,9 +2,10 @@
 //!
 //! The core is a pure state machine: events in, actions out. [`disk`] says what blocking work it asks
 //! for, [`job`] what it can be told to do, [`notice`] what it tells. [`storage`] does the blocking work
-//! on real files; `cli` turns command lines into jobs and notices into text.
+//! on real files; [`cli`] turns command lines into jobs and notices into text.
 
 mod candidates;
+pub mod cli;
 pub mod disk;
 mod hashing;
 pub mod job;

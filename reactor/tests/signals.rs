@@ -33,7 +33,7 @@ fn child() {
     });
     tell("ready");
     rig.reactor.run().unwrap();
-    tell("ended in order");
+    tell(&format!("ended by {:?}", rig.reactor.signal()));
 }
 
 fn tell(text: &str) {
@@ -88,7 +88,7 @@ fn the_first_signal_asks() {
         let mut child = Running::start("obeys");
         child.signal(signal);
         assert!(child.says("shutdown requested"));
-        assert!(child.says("ended in order"));
+        assert!(child.says(&format!("ended by {:?}", Some(signal.as_raw()))));
         assert!(child.child.wait().unwrap().success());
     }
 }

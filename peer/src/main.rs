@@ -1,0 +1,5 @@
+//! The `peer` program; everything is in [`peer::cli`].
+
+fn main() -> std::process::ExitCode {
+    peer::cli::main()
+}
