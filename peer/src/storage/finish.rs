@@ -14,7 +14,8 @@ use crate::disk::{IfExists, StorageError, StorageErrorKind};
 use super::error::{advise, error, reason, refused};
 use super::fetch::{Fetch, State};
 use super::fs::{Kind, Rename};
-use super::tree::{join, remove_tree};
+use super::layout::WantedFile;
+use super::tree::{differences, join, remove_tree};
 
 impl Fetch {
     /// Gives the data its final name. Can be called again if it failed.
@@ -69,10 +70,16 @@ impl Fetch {
         }
     }
 
-    /// What the files are, once they are complete; a last look at their lengths, too.
+    /// What the files are, once they are complete; and a last look at whether they are all that is
+    /// about to get the name.
     fn stamps(&self) -> Result<Vec<FileStamp>, StorageError> {
         let base = self.state().base.clone();
-        let stamp = |file: &super::layout::WantedFile| {
+        let found = differences(&*self.root, &base, &self.layout)
+            .map_err(|cause| refused("look through the data", &self.shown(&base), &cause))?;
+        if let Some(stranger) = found.extra.or(found.missing) {
+            return Err(disturbed("was added or removed", &self.shown(&join(&base, &stranger))));
+        }
+        let stamp = |file: &WantedFile| {
             let path = join(&base, &file.path);
             let shown = self.shown(&path);
             let meta = self.root.meta(&path).map_err(|cause| refused("see it", &shown, &cause))?;
@@ -80,8 +87,7 @@ impl Fetch {
                 return Ok(meta.stamp);
             }
             let what = format!("has {} bytes, {} were written", meta.stamp.len, file.len);
-            let error = error(StorageErrorKind::Changed, what, &shown);
-            Err(advise(error, "something else writes there; run the same command again"))
+            Err(disturbed(&what, &shown))
         };
         self.layout.files.iter().map(stamp).collect()
     }
@@ -118,6 +124,11 @@ impl Fetch {
         self.root.rename(to, &aside, Rename::Keep)?;
         self.root.rename(&state.base, to, Rename::Keep)
     }
+}
+
+fn disturbed(what: &str, shown: &Path) -> StorageError {
+    let error = error(StorageErrorKind::Changed, what, shown);
+    advise(error, "something else writes to the unfinished fetch; run the same command again")
 }
 
 /// Something else has the final name.

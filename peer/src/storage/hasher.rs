@@ -180,3 +180,102 @@ fn still_as(file: &dyn FsFile, path: &Path, stamp: &FileStamp) -> Result<(), Sto
     let now = file.meta().map_err(|cause| refused("see it", path, &cause))?.stamp;
     if stamp.same_content(&now) { Ok(()) } else { Err(changed(path, stamp, &now)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::storage::os_fs::OsFs;
+
+    /// So late that files made by a test count as settled.
+    fn later() -> Duration {
+        reactor::clock::unix_time() + Duration::from_secs(10)
+    }
+
+    fn job(path: &Path) -> HashJob {
+        let stamp = FileStamp::of(&fs::metadata(path).unwrap());
+        HashJob { path: path.to_owned(), stamp, piece_log2: 12 }
+    }
+
+    fn hash(cache: &Mutex<HashCache>, jobs: &[HashJob], now: Duration) -> Vec<FileHashes> {
+        let step = hash_step(&OsFs, Some(cache), jobs, None, now);
+        step.done.into_iter().map(Result::unwrap).collect()
+    }
+
+    fn open(path: &Path) -> Mutex<HashCache> {
+        Mutex::new(HashCache::open(path, later()).unwrap())
+    }
+
+    fn some_files(dir: &Path) -> Vec<PathBuf> {
+        let write = |(at, len): (usize, usize)| {
+            let path = dir.join(at.to_string());
+            fs::write(&path, vec![u8::try_from(at).unwrap(); len]).unwrap();
+            path
+        };
+        [0, 1, 4096, 4097, 20_000].into_iter().enumerate().map(write).collect()
+    }
+
+    /// Removed files tell whether their bytes were read.
+    #[test]
+    fn settled_files_are_remembered_by_the_next_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hashes.sqlite");
+        let files = some_files(dir.path());
+        let jobs: Vec<HashJob> = files.iter().map(|path| job(path)).collect();
+        let fresh = hash(&open(&db), &jobs, later());
+        assert_eq!(fresh[4].pieces.len(), 5);
+        files.iter().for_each(|path| fs::remove_file(path).unwrap());
+        assert_eq!(hash(&open(&db), &jobs, later()), fresh);
+        // Any other time, length or piece size is another file.
+        let changes: [fn(&mut HashJob); 4] = [
+            |job| job.stamp.ctime_ns += 1,
+            |job| job.stamp.mtime_ns += 1,
+            |job| job.stamp.len += 1,
+            |job| job.piece_log2 += 1,
+        ];
+        for change in changes {
+            let mut other = jobs[4].clone();
+            change(&mut other);
+            assert!(open(&db).lock().unwrap().lookup(&[other])[0].is_none());
+        }
+    }
+
+    #[test]
+    fn a_file_written_just_now_is_not_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(&dir.path().join("hashes.sqlite"));
+        let jobs = [job(&some_files(dir.path())[4])];
+        hash(&cache, &jobs, reactor::clock::unix_time());
+        assert!(cache.lock().unwrap().lookup(&jobs)[0].is_none());
+    }
+
+    #[test]
+    fn a_broken_database_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("hashes.sqlite");
+        let jobs: Vec<HashJob> = some_files(dir.path()).iter().map(|path| job(path)).collect();
+        let fresh = hash(&open(&db), &jobs, later());
+        // Every page damaged, a piece of it missing, something else altogether, another version.
+        let damages: [fn(&Path); 4] = [
+            |db| {
+                let mut bytes = fs::read(db).unwrap();
+                bytes.iter_mut().skip(100).step_by(7).for_each(|byte| *byte ^= 0x5A);
+                fs::write(db, bytes).unwrap();
+            },
+            |db| fs::write(db, &fs::read(db).unwrap()[..5_000]).unwrap(),
+            |db| fs::write(db, "not a database, but long enough to look at").unwrap(),
+            |db| {
+                let other = rusqlite::Connection::open(db).unwrap();
+                other.pragma_update(None, "user_version", 99).unwrap();
+            },
+        ];
+        for damage in damages {
+            damage(&db);
+            assert_eq!(hash(&open(&db), &jobs, later()), fresh);
+            assert_eq!(hash(&open(&db), &jobs, later()), fresh);
+        }
+        assert!(dir.path().join("hashes.sqlite.bad").exists());
+    }
+}

@@ -138,3 +138,36 @@ fn not_private(path: &Path, what: &str, fix: &str) -> StorageError {
     };
     advise(error(StorageErrorKind::Io, what, path), advice)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state_dir(Some(&dir.path().join("new/state"))).unwrap();
+        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+        let key = publisher_key(&state).unwrap();
+        assert_eq!(publisher_key(&state).unwrap(), key);
+        let path = state.join(KEY_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing else is left");
+
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let error = publisher_key(&state).unwrap_err();
+        assert!(error.advice.unwrap().contains("chmod 600"));
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "short").unwrap();
+        assert!(publisher_key(&state).is_err(), "a damaged key is not replaced");
+        fs::remove_file(&path).unwrap();
+        symlink("/dev/zero", &path).unwrap();
+        assert!(publisher_key(&state).is_err());
+
+        fs::set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
+        assert!(state_dir(Some(&state)).unwrap_err().advice.unwrap().contains("chmod go-w"));
+    }
+}

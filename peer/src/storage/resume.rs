@@ -17,7 +17,7 @@ use super::fs::{Advice, Folder, FsFile, Kind, Meta, Open};
 use super::journal::{Claims, Journal, MAX_JOURNAL};
 use super::layout::{Layout, WantedFile};
 use super::part::{Part, read_file};
-use super::tree::{differences, join};
+use super::tree::{differences, join, remove_tree};
 
 /// Data that changed this much later than the journal was changed by somebody else: after a write, the
 /// journal is written next. Both times are from the clock of the same file system.
@@ -42,7 +42,8 @@ impl Resume<'_> {
         let mut old = self.read_claims()?.filter(|old| old.claims.inode == inode);
         if created {
             old = None;
-        } else if old.is_none() && self.is_foreign()? {
+        } else if !self.clear_strangers(old.is_some())? {
+            old = None;
             self.set_aside("data", "replaced")?;
             (inode, created) = self.data_root()?;
         }
@@ -106,13 +107,25 @@ impl Resume<'_> {
         Ok(claims.map(|claims| Old { claims, changed_ns }))
     }
 
-    /// Whether data without a journal of its own holds things that are not of this object; such data is
-    /// not of our making (or is what the finished object replaced).
-    fn is_foreign(&self) -> Result<bool, StorageError> {
+    /// Sees to it that the data holds nothing that is not of this object, since all of it will get the
+    /// final name. Removes single strangers from data that has its journal; other data with strangers
+    /// is not of our making (or is what the finished object replaced): `false`.
+    fn clear_strangers(&self, ours: bool) -> Result<bool, StorageError> {
+        const MAX_STRANGERS: usize = 16;
         let path = self.part.path("data");
-        let found = differences(self.root, &path, self.layout)
-            .map_err(|cause| self.refused("look through the data", &path, &cause))?;
-        Ok(found.extra.is_some())
+        for _ in 0..MAX_STRANGERS {
+            let found = differences(self.root, &path, self.layout)
+                .map_err(|cause| self.refused("look through the data", &path, &cause))?;
+            let Some(extra) = found.extra else { return Ok(true) };
+            if !ours {
+                return Ok(false);
+            }
+            let extra = join(&path, &extra);
+            log::warn!("removes what is not part of the fetch path={}", extra.display());
+            remove_tree(self.root, &extra)
+                .map_err(|cause| self.refused("remove what is not ours", &extra, &cause))?;
+        }
+        Ok(false)
     }
 
     /// What is there of each file of the layout, in order.

@@ -31,29 +31,30 @@ pub(super) fn differences(
     if !layout.single {
         expected.insert(Path::new(""), Kind::Folder);
     }
-    let mut waiting = VecDeque::from([PathBuf::new()]);
     let mut found = Differences::default();
+    let mut waiting = VecDeque::new();
+    match root.meta(top) {
+        Ok(meta) => waiting.push_back((PathBuf::new(), meta.kind)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     // Each turn takes one name out of `expected`, or ends the loop: a huge foreign tree costs nothing.
-    while let Some(path) = waiting.pop_front() {
-        let full = join(top, &path);
-        let kind = match root.meta(&full) {
-            Ok(meta) => meta.kind,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
+    while let Some((path, kind)) = waiting.pop_front() {
         if expected.remove(path.as_path()) != Some(kind) {
             found.extra = Some(path);
             return Ok(found);
         }
         if kind == Kind::Folder {
-            let listed = root.list(&full)?;
-            if listed.len() > expected.len() {
-                let extra =
-                    listed.iter().find(|entry| !expected.contains_key(&*path.join(&entry.name)));
-                found.extra = extra.map(|entry| path.join(&entry.name));
-                return Ok(found);
+            let mut listed = root.list(&join(top, &path))?;
+            listed.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            for entry in listed {
+                let below = path.join(&entry.name);
+                if !expected.contains_key(below.as_path()) {
+                    found.extra = Some(below);
+                    return Ok(found);
+                }
+                waiting.push_back((below, entry.kind));
             }
-            waiting.extend(listed.into_iter().map(|entry| path.join(entry.name)));
         }
     }
     found.missing = expected.into_keys().next().map(Path::to_owned);

@@ -1,0 +1,9 @@
+//! Storage, through its tasks, on real folders: crashes and failures at every operation, damaged files,
+//! hostile links, names of all kinds.
+
+mod crashes;
+mod damage;
+mod fetching;
+mod objects;
+mod scanning;
+mod unsteady;
