@@ -5,5 +5,6 @@ mod crashes;
 mod damage;
 mod fetching;
 mod objects;
+mod power;
 mod scanning;
 mod unsteady;
