@@ -93,7 +93,7 @@ impl Pipeline {
 
     /// How many more bytes to ask for now.
     pub fn room(&self) -> usize {
-        let target = if self.probing { self.two_blocks() } else { self.target };
+        let target = if self.probing { u64::from(self.block()) } else { self.target };
         usize::try_from(target.saturating_sub(self.in_flight)).expect("at most 16 MiB")
     }
 
@@ -109,12 +109,8 @@ impl Pipeline {
             self.progress = now;
             self.epoch = None;
         }
-        if self.min_rtt.is_some_and(|(_, at)| now.since(at) >= MIN_RTT_LIFE) && !self.probing {
-            self.probing = true;
-            self.timed = None;
-        }
-        let may_time = !self.probing || self.in_flight <= u64::from(self.block());
-        if self.timed.is_none() && may_time {
+        // While probing, little can be ahead: there was only room for this once the rest had come.
+        if self.timed.is_none() {
             self.timed = Some(Timed { sent: now, ahead: self.in_flight });
         }
         self.in_flight += u64::from(len);
@@ -130,6 +126,10 @@ impl Pipeline {
         self.progress = now;
         self.in_flight = self.in_flight.saturating_sub(len);
         self.time(now, len);
+        if self.min_rtt.is_some_and(|(_, at)| now.since(at) >= MIN_RTT_LIFE) && !self.probing {
+            self.probing = true;
+            self.timed = None;
+        }
         if self.slow_start.is_some() {
             self.target = (self.target + len).min(MAX_TARGET);
         }
@@ -217,17 +217,19 @@ impl Pipeline {
             Some(rate) => rate - (rate - sample) / 8,
         };
         self.rate = Some(rate);
-        if let Some(slow_start) = &mut self.slow_start {
-            if !slow_start.is_over(sample) {
-                return;
-            }
-            self.slow_start = None;
-        }
         let ahead = (self.min_rtt().unwrap_or_default() * 2).clamp(MIN_AHEAD, MAX_AHEAD);
         let bytes = u128::from(rate) * ahead.as_nanos() / 1_000_000_000;
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let turn = (rate / 2).min(TURN);
-        self.target = bytes.max(turn).max(self.two_blocks()).min(MAX_TARGET);
+        let steady = bytes.max(turn).max(self.two_blocks()).min(MAX_TARGET);
+        let over = self.slow_start.as_mut().is_none_or(|slow_start| slow_start.is_over(sample));
+        if over {
+            self.slow_start = None;
+            self.target = steady;
+        } else {
+            // Room to double, and no more: the end of the growth shows only some round trips later.
+            self.target = self.target.min(2 * steady);
+        }
     }
 
     fn remembered_gap(&self, now: Time) -> Duration {

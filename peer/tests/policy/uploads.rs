@@ -1,0 +1,201 @@
+//! Fair turns, fresh pieces first, limits that hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use peer::uploads::{SessionKey, Uploads};
+use proptest::prelude::*;
+use protocol::ChannelId;
+use protocol::limits::MANIFEST_PIECE;
+use protocol::message::{Block, Request};
+use reactor::Time;
+
+use super::millis;
+
+const BLOCK: u32 = 64 << 10;
+/// One channel per session is enough here, and the swarm is the same for all.
+const CHANNEL: ChannelId = ChannelId(0);
+const SWARM: u32 = 1;
+
+fn request(piece: u32, block: u32) -> Request {
+    Request { block: Block { channel: CHANNEL, piece, begin: block * BLOCK }, len: BLOCK }
+}
+
+/// Queues all four blocks of a piece.
+fn push_piece(uploads: &mut Uploads, session: u64, piece: u32) {
+    (0..4).for_each(|block| uploads.push(SessionKey(session), SWARM, request(piece, block)));
+}
+
+fn next(uploads: &mut Uploads) -> Option<(u64, Request)> {
+    let (session, swarm, request) = uploads.next(Time::ZERO, &mut |_| true)?;
+    assert_eq!(swarm, SWARM);
+    Some((session.0, request))
+}
+
+fn drain(uploads: &mut Uploads) -> Vec<(u64, u32)> {
+    std::iter::from_fn(|| next(uploads))
+        .map(|(session, request)| (session, request.block.piece))
+        .collect()
+}
+
+#[test]
+fn each_piece_is_sent_once_before_any_is_sent_twice() {
+    let mut uploads = Uploads::new(None);
+    // Ten peers that all ask for the same twenty pieces, each in another order.
+    for session in 0..10 {
+        (0..20).for_each(|n| push_piece(&mut uploads, session, (n * 7 + session as u32) % 20));
+    }
+    let order = drain(&mut uploads);
+    assert_eq!(order.len(), 10 * 20 * 4);
+    let firsts: BTreeSet<_> = order[..20 * 4].iter().map(|(_, piece)| *piece).collect();
+    assert_eq!(firsts.len(), 20, "the first twenty pieces that leave are all different");
+    for four in order.chunks(4) {
+        assert!(four.iter().all(|block| *block == four[0]), "a piece is not cut apart: {four:?}");
+    }
+}
+
+#[test]
+fn a_begun_piece_goes_on_when_its_blocks_come_late() {
+    let mut uploads = Uploads::new(None);
+    uploads.push(SessionKey(1), SWARM, request(5, 0));
+    push_piece(&mut uploads, 1, 6);
+    let served: Vec<_> =
+        (0..2).filter_map(|_| next(&mut uploads)).map(|(_, r)| r.block.piece).collect();
+    assert_eq!(served, [5, 6]);
+    (1..4).for_each(|block| uploads.push(SessionKey(1), SWARM, request(5, block)));
+    push_piece(&mut uploads, 1, 7);
+    let order: Vec<_> = drain(&mut uploads).into_iter().map(|(_, piece)| piece).collect();
+    assert_eq!(order, [6, 6, 6, 5, 5, 5, 7, 7, 7, 7]);
+}
+
+#[test]
+fn the_manifest_goes_first() {
+    let mut uploads = Uploads::new(None);
+    push_piece(&mut uploads, 1, 0);
+    push_piece(&mut uploads, 2, 1);
+    uploads.push(SessionKey(2), SWARM, request(MANIFEST_PIECE, 0));
+    assert_eq!(drain(&mut uploads)[0], (2, MANIFEST_PIECE));
+}
+
+fn jain(shares: &BTreeMap<u64, u64>) -> f64 {
+    let n = shares.len() as f64;
+    let sum: f64 = shares.values().map(|share| *share as f64).sum();
+    let squares: f64 = shares.values().map(|share| (*share as f64).powi(2)).sum();
+    sum * sum / (n * squares)
+}
+
+#[test]
+fn turns_are_fair_whatever_is_asked_for() {
+    let mut uploads = Uploads::new(None);
+    let mut shares = BTreeMap::new();
+    let mut pieces = 0;
+    for _ in 0..4_000 {
+        // Some ask for one small block at a time, some for a whole lot, some for what all want.
+        for session in 0..8_u64 {
+            while uploads.queued(SessionKey(session)) < [1, 2, 4, 200][session as usize % 4] {
+                let piece = if session < 4 { pieces % 100 } else { pieces };
+                let len = if session % 2 == 0 { 16 << 10 } else { 1 << 20 };
+                let block = Block { channel: CHANNEL, piece, begin: 0 };
+                uploads.push(SessionKey(session), SWARM, Request { block, len });
+                pieces += 1;
+            }
+        }
+        let (session, request) = next(&mut uploads).unwrap();
+        *shares.entry(session).or_default() += u64::from(request.len);
+    }
+    assert_eq!(shares.len(), 8);
+    assert!(jain(&shares) >= 0.99, "{shares:?}");
+}
+
+#[test]
+fn who_cannot_send_is_passed_over_and_saves_nothing_up() {
+    let mut uploads = Uploads::new(None);
+    (0..40).for_each(|piece| {
+        push_piece(&mut uploads, 1, piece);
+        push_piece(&mut uploads, 2, 100 + piece);
+    });
+    let mut only_2 = |session| session == SessionKey(2);
+    for _ in 0..80 {
+        assert_eq!(uploads.next(Time::ZERO, &mut only_2).unwrap().0, SessionKey(2));
+    }
+    let mut shares: BTreeMap<u64, u64> = BTreeMap::new();
+    (0..64)
+        .filter_map(|_| next(&mut uploads))
+        .for_each(|(session, _)| *shares.entry(session).or_default() += 1);
+    assert!(shares[&1].abs_diff(shares[&2]) <= 8, "{shares:?}");
+    assert_eq!(uploads.next(Time::ZERO, &mut |_| false), None);
+    // A newcomer starts where the others are.
+    push_piece(&mut uploads, 3, 500);
+    push_piece(&mut uploads, 3, 501);
+    let turns: Vec<_> =
+        (0..24).filter_map(|_| next(&mut uploads)).map(|(session, _)| session).collect();
+    assert!(turns.iter().filter(|session| **session == 3).count() == 8, "{turns:?}");
+}
+
+#[test]
+fn the_limit_holds_within_five_percent() {
+    let limit = 10_000_000;
+    let mut uploads = Uploads::new(Some(limit));
+    assert_eq!(uploads.deadline(Time::ZERO), None);
+    let (mut now, mut sent, mut pieces) = (millis(1_000), 0, 0);
+    let end = now + Duration::from_secs(20);
+    while now < end {
+        if uploads.queued(SessionKey(1)) == 0 {
+            push_piece(&mut uploads, 1, pieces);
+            pieces += 1;
+        }
+        match uploads.next(now, &mut |_| true) {
+            Some((_, _, request)) => sent += u64::from(request.len),
+            None => {
+                let due = uploads.deadline(now).unwrap();
+                assert!(due > now);
+                now = due;
+            }
+        }
+    }
+    assert!(sent.abs_diff(limit * 20) <= limit, "{sent}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// What is pushed leaves exactly once, through one of the doors. [U1]
+    #[test]
+    fn nothing_is_lost_or_served_twice(ops in prop::collection::vec((0_u8..10, 0_u64..4, 0_u32..6, 0_u32..3), 0..300)) {
+        let mut uploads = Uploads::new(None);
+        let mut waiting: BTreeSet<(u64, Block)> = BTreeSet::new();
+        for (op, session, piece, at) in ops {
+            let block = Block { channel: ChannelId(at), piece, begin: at * BLOCK };
+            let key = SessionKey(session);
+            match op {
+                0..=3 => if waiting.insert((session, block)) {
+                    uploads.push(key, at, Request { block, len: BLOCK });
+                },
+                4 => prop_assert_eq!(uploads.cancel(key, block), waiting.remove(&(session, block))),
+                5 if piece == 0 => {
+                    uploads.drop_session(key);
+                    waiting.retain(|(of, _)| *of != session);
+                }
+                6 if piece == 0 => {
+                    uploads.drop_channel(key, ChannelId(at));
+                    waiting.retain(|(of, block)| *of != session || block.channel.0 != at);
+                }
+                7 if piece == 0 => uploads.drop_swarm(at),
+                _ => {
+                    let mut can_send = |session: SessionKey| session.0 != u64::from(piece);
+                    let served = uploads.next(Time::ZERO, &mut can_send);
+                    let could = waiting.iter().any(|(of, _)| *of != u64::from(piece));
+                    prop_assert_eq!(served.is_some(), could);
+                    if let Some((of, swarm, request)) = served {
+                        prop_assert_eq!(swarm, request.block.channel.0);
+                        prop_assert!(waiting.remove(&(of.0, request.block)));
+                    }
+                }
+            }
+            for session in 0..4 {
+                let expected = waiting.iter().filter(|(of, _)| *of == session).count();
+                prop_assert_eq!(uploads.queued(SessionKey(session)), expected);
+            }
+        }
+    }
+}
