@@ -178,6 +178,8 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
             self.life = Life::Running;
             self.now = self.clock.now();
             self.deliver(Event::Started);
+            // Before anything else: the machine tells others its port as soon as it speaks to them.
+            self.deliver_pending();
         }
         self.wait(max_wait)?;
         self.finish_connects();

@@ -28,7 +28,8 @@ pub struct RangeTag(pub u64);
 ///
 /// Drivers keep to these rules, and machines may rely on them:
 /// 1. `now` never decreases.
-/// 2. `Started` is the first event, and comes once.
+/// 2. `Started` is the first event, and comes once. `Listening` for every listener that was there before
+///    it follows at once.
 /// 3. After `Closed` or `ConnectFailed` no event names that [`ConnId`] again. After the machine's own
 ///    [`Action::Close`] neither.
 /// 4. Each [`Action::Run`] is answered by exactly one `TaskDone`.
