@@ -1,5 +1,7 @@
 //! The session between two peers, through its public door: each rule by itself, then random traces.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are outside of test functions")]
+
 mod rules;
 mod timers;
 mod traces;

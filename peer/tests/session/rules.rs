@@ -197,7 +197,11 @@ fn on_channel() -> Vec<Message> {
 #[test]
 fn frames_need_a_channel_and_a_bitmap_first() {
     for message in on_channel() {
-        assert_eq!(code_of(&mut ready(), &[message.clone()]), Some(Code::BAD_STATE), "[P-13]");
+        assert_eq!(
+            code_of(&mut ready(), std::slice::from_ref(&message)),
+            Some(Code::BAD_STATE),
+            "[P-13]"
+        );
         let early = [open(ODD, OBJECT), message];
         assert_eq!(code_of(&mut ready(), &early), Some(Code::BAD_STATE), "[P-15]");
     }
