@@ -25,6 +25,7 @@ from session import MANIFEST_PIECE, Channel, Held, Rejected, Session
 
 PARTIAL, COMPLETE = 1, 2
 BLOCK = 1 << 16
+ANSWER_TIMEOUT = 4.0  # for a whole piece; then somebody else is asked
 
 
 class Failed(Exception):
@@ -82,7 +83,6 @@ class TrackerClient:
 
     async def leave(self) -> None:
         self.beats.cancel()
-        self.task.cancel()
         try:
             await self.connection.bye("OK")
         except Ended:
@@ -90,7 +90,8 @@ class TrackerClient:
 
 
 class Peer:
-    def __init__(self):
+    def __init__(self, make_session=Session):
+        self.make_session = make_session
         self.node, self.port = os.urandom(16), 0  # [H-15]
         self.objects: dict[bytes, Held] = {}
         self.sessions: dict[bytes, Session] = {}
@@ -110,7 +111,7 @@ class Peer:
             await connection.greet(PEER)
             if not await self._keep(connection):
                 await connection.bye("DUPLICATE", "connected already")
-            session = self.sessions[connection.theirs["node"]] = Session(connection, self)
+            session = self.sessions[connection.theirs["node"]] = self.make_session(connection, self)
             for held in self.objects.values():
                 if held.manifest is None or len(held.have) < len(held.manifest.hashes):
                     session.open(held)
@@ -227,6 +228,7 @@ class Fetch:
         self.held.read = lambda piece, begin, length: self.data[piece][begin : begin + length]
         self.busy: set[int] = set()
         self.working: set[Session] = set()
+        self.slow: set[Session] = set()
 
     def channels(self):
         for session in list(self.peer.sessions.values()):
@@ -244,7 +246,7 @@ class Fetch:
                 if len(self.held.have) == len(self.held.manifest.hashes):
                     return self.held.manifest
                 for session, channel in self.channels():
-                    if session not in self.working:
+                    if session not in self.working | self.slow:
                         self.working.add(session)
                         asyncio.create_task(self._pieces(session, channel))
             try:
@@ -256,12 +258,18 @@ class Fetch:
     async def _blocks(self, session: Session, channel: Channel, piece: int, size: int) -> bytes:
         """All of one piece from one node, so that blame is certain. [P-49]"""
         asks = [session.request(channel, piece, begin, min(BLOCK, size - begin)) for begin in range(0, size, BLOCK)]
-        return b"".join(await asyncio.gather(*asks))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return b"".join(await asyncio.gather(*asks))
+        except TimeoutError:
+            session.cancel(channel, piece)
+            self.slow.add(session)
+            raise Rejected("TIMEOUT") from None
 
     async def _manifest(self) -> None:
         for session, channel in self.channels():
             size = channel.manifest_len or self.record["manifest_len"]
-            if not channel.can_serve_manifest or not size:
+            if not channel.can_serve_manifest or not size or session in self.slow:
                 continue
             try:
                 raw = await self._blocks(session, channel, MANIFEST_PIECE, size)  # [P-51]

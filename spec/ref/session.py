@@ -229,6 +229,12 @@ class Session:
         self.connection.send("REQUEST", ch=channel.number, piece=piece, begin=begin, len=length)
         return await future
 
+    def cancel(self, channel: Channel, piece: int) -> None:
+        """Asks to drop all requests of a piece; they stay open until answered. [P-39] [P-43]"""
+        for number, asked, begin in list(self.asked):
+            if (number, asked) == (channel.number, piece):
+                self.connection.send("CANCEL", ch=number, piece=piece, begin=begin)
+
     def _answered(self, m: dict) -> tuple[int, asyncio.Future] | None:
         self.room.set()
         return self.asked.pop((m["ch"], m["piece"], m["begin"]), None)

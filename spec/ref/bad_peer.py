@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""A seeder that breaks the rules on purpose, to see that fetchers survive it. It does not publish the name.
+
+    bad_peer.py HOW PATH --tracker HOST:PORT        prints "misbehaving" and serves
+
+HOW: none      serves as it should
+     corrupt   sends pieces with a wrong byte
+     manifest  sends a manifest that is not the object's
+     silent    takes requests and never answers
+     reject    answers every request with REJECT(BUSY)
+     window    closes its window and keeps it closed
+     hangup    closes the connection after the first request for a piece
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+
+from connection import Ended
+from peer import Peer, TrackerClient, parse_address, seed_object
+from session import MANIFEST_PIECE, Session
+
+WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup")
+
+
+class BadSession(Session):
+    how = "none"
+
+    async def run(self) -> None:
+        if self.how == "window":
+            self.connection.send("WINDOW", requests=0)
+        await super().run()
+
+    async def _on_request(self, m: dict) -> None:
+        if self.how == "reject":
+            self._reject((m["ch"], m["piece"], m["begin"]), "BUSY")
+        elif self.how == "hangup" and m["piece"] != MANIFEST_PIECE:
+            await self.connection.close()
+            raise Ended(None, "hung up")
+        elif self.how != "silent":
+            await super()._on_request(m)
+
+
+async def misbehave(args) -> None:
+    BadSession.how = args.how
+    peer = Peer(BadSession)
+    await peer.listen("127.0.0.1")
+    held = seed_object(Path(args.path), None)
+    if args.how == "corrupt":
+        good = held.read
+        held.read = lambda piece, begin, length: bytes([good(piece, begin, length)[0] ^ 1]) + good(piece, begin, length)[1:]
+    if args.how == "manifest":
+        raw = held.manifest.raw
+        held.manifest = dataclasses.replace(held.manifest, raw=raw[:-1] + bytes([raw[-1] ^ 1]))
+    peer.objects[held.object] = held
+    tracker = TrackerClient(peer)
+    await tracker.connect(*parse_address(args.tracker))
+    await tracker.announce()
+    print(f"misbehaving: {args.how}", flush=True)
+    await peer.server.serve_forever()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("how", choices=WAYS)
+    parser.add_argument("path")
+    parser.add_argument("--tracker", required=True)
+    try:
+        asyncio.run(misbehave(parser.parse_args()))
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
