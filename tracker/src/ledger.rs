@@ -138,15 +138,17 @@ impl Ledger {
         let state = self.state(catalog, name);
         let known = state.is_some();
         let state = match state {
+            // [T-33] The same object again is the same version, whoever says so: seeders on many
+            // machines share one name.
+            Some(state) if state.newest == Some(wish.record.object) => {
+                return self.already(conn, name, state.top);
+            }
+            // [T-30]
             Some(state) if !same_bytes(&state.owner.0, &owner.0) => {
                 return Verdict::no(
                     Code::NAME_TAKEN,
                     "this name was first published by somebody else",
                 );
-            }
-            // [T-33] The same object again is the same version.
-            Some(state) if state.newest == Some(wish.record.object) => {
-                return self.already(conn, name, state.top);
             }
             Some(state) => state,
             None if catalog.known_count() + self.new_names >= max_names => {
