@@ -116,3 +116,36 @@ impl Beneath {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "a path without a name"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_outside_is_reached_with_either_way_of_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let inside = dir.path().join("inside");
+        fs::create_dir_all(inside.join("a/b")).unwrap();
+        fs::write(inside.join("a/b/file"), "x").unwrap();
+        fs::write(dir.path().join("outside"), "x").unwrap();
+        symlink("b", inside.join("a/link")).unwrap();
+        symlink("../outside", inside.join("out")).unwrap();
+        for openat2 in [true, false] {
+            let fd = fs::File::open(&inside).unwrap().into();
+            let root = Beneath { root: fd, openat2: AtomicBool::new(openat2) };
+            let open =
+                |path: &str| root.open(Path::new(path), OFlags::RDONLY, Mode::empty()).is_ok();
+            assert!(open("a/b/file") && open("a/b") && open(""));
+            for bad in ["..", "../outside", "a/../../outside", "/etc/passwd", "out", "a/link/file"]
+            {
+                assert!(!open(bad), "{bad} with openat2: {openat2}");
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW;
+            assert!(root.open(Path::new("out"), flags, Mode::empty()).is_ok(), "the link itself");
+            assert!(root.parent(Path::new("a/link/x")).is_err());
+        }
+    }
+}

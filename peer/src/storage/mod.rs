@@ -30,7 +30,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{FetchKey, FileKey, StorageError, StorageErrorKind, Task, TaskResult};
@@ -151,10 +151,4 @@ fn resolve(address: &str) -> Result<Vec<SocketAddr>, String> {
         Err(cause) => return Err(cause.to_string()),
     };
     if found.is_empty() { Err(format!("no address is known for '{address}'")) } else { Ok(found) }
-}
-
-/// The name that a fetch of this object has while it is unfinished, in the destination folder; for
-/// messages about what is left.
-pub fn part_folder_of(spec: &crate::disk::FetchSpec) -> PathBuf {
-    spec.folder.join(part::part_folder(spec))
 }

@@ -71,9 +71,16 @@ impl Part {
             if root.meta(&path).is_ok_and(|there| same(there.stamp, held.stamp)) {
                 let mut part = Self { folder, fresh, trusted: true, lock };
                 part.note_pid();
-                part.see_to_manifest(root, spec)
-                    .map_err(|cause| refused("write the manifest", &shown, &cause))?;
-                return Ok(part);
+                let seen = part.see_to_manifest(root, spec);
+                return match seen {
+                    Ok(()) => Ok(part),
+                    Err(cause) => {
+                        if fresh && let Err(left) = part.remove(root) {
+                            log::warn!("could not remove the part folder: {left}");
+                        }
+                        Err(refused("write the manifest", &shown, &cause))
+                    }
+                };
             }
         }
         Err(locked(&shown, None))

@@ -1,6 +1,8 @@
 //! Storage, through its tasks, on real folders: crashes and failures at every operation, damaged files,
 //! hostile links, names of all kinds.
 
+#![allow(clippy::unwrap_used, reason = "tests, helpers included")]
+
 mod crashes;
 mod damage;
 mod fetching;

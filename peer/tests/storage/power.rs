@@ -353,7 +353,7 @@ fn run(machine: &Machine, object: &Object) -> (Vec<u32>, bool) {
             }
             stored.push(piece.get());
         }
-        if stored.len() % 2 == 0 {
+        if stored.len().is_multiple_of(2) {
             if checkpoint(&storage).is_err() {
                 return (confirmed, false);
             }
