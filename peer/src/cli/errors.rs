@@ -177,6 +177,9 @@ impl Context {
     }
 
     fn not_found(&self, name: &str, similar: &[String]) -> (String, String, String) {
+        // The version is part of what is missing; what was typed names it.
+        let versioned = self.subject.strip_prefix(name).is_some_and(|tail| tail.starts_with('@'));
+        let name = if versioned { &self.subject } else { name };
         let what = if self.trackers.is_empty() {
             format!("nothing named '{name}' is known")
         } else {

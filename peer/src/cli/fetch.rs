@@ -8,6 +8,7 @@ use super::common::{self, OUTPUT_FLAGS, TRACKER_FLAGS, TRANSFER_FLAGS, Tracking,
 use super::console::Console;
 use super::errors::{CliError, Context};
 use super::exit::Exit;
+use super::format::whole_span;
 use super::report::{About, Moment, Report, choose};
 use super::runtime::{Plan, run, workers};
 use super::target::{self, Wanted};
@@ -15,7 +16,7 @@ use super::values;
 use super::{Command, Shell};
 use crate::disk::IfExists;
 use crate::job::{FetchJob, Job, Linger, Target};
-use crate::notice::{Notice, Status, VerifyProblem};
+use crate::notice::{Failure, Notice, Status, VerifyProblem};
 
 /// Without a byte for so long a fetch gives up, unless told otherwise.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -209,6 +210,7 @@ fn fetch(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
         checks: options.check,
         ..About::new(command, typed, &shell.output)
     };
+    let waits = options.wait;
     let job = options.job(target);
     let mut result = Outcome { report: choose(&shell.output, about), done: false, problems: None };
     let plan = Plan { jobs: vec![job], trackers, tracking, transfer, listens: true };
@@ -219,8 +221,19 @@ fn fetch(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
         None if result.done && ended.failures.is_empty() => Ok(()),
         None => ended.conclude(&context).and_then(|()| Err(ended.nothing_happened())),
     };
+    let no_name = matches!(ended.failures.first(), Some(Failure::NotFound { .. }));
+    let outcome = outcome.map_err(|error| if no_name { waited(waits, error) } else { error });
     result.report.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
     outcome.map(|()| Exit::DONE)
+}
+
+/// A name that did not appear in the time given is a matter of time.
+fn waited(wait: Duration, error: CliError) -> CliError {
+    if wait.is_zero() {
+        return error;
+    }
+    let what = format!("{} within {}", error.what, whole_span(wait));
+    CliError { exit: Exit::TIMED_OUT, what, ..error }
 }
 
 fn differs(context: &Context, problem: &VerifyProblem) -> CliError {

@@ -68,7 +68,7 @@ impl Ended {
             return Err(context.describe(failure));
         }
         match self.signal {
-            Some(signal) => Err(interrupted(signal)),
+            Some(signal) => Err(interrupted(context.command, signal)),
             None => Ok(()),
         }
     }
@@ -79,11 +79,15 @@ impl Ended {
     }
 }
 
-fn interrupted(signal: i32) -> CliError {
+fn interrupted(command: &str, signal: i32) -> CliError {
     let exit = Exit::of_signal(signal);
     let name = if exit == Exit::TERMINATED { "SIGTERM" } else { "SIGINT" };
-    let detail = "what was done is kept; the same command goes on from here".to_owned();
-    CliError::new(exit, format!("stopped by {name}"), detail, String::new())
+    let detail = match command {
+        "fetch" => "what was fetched is kept; the same command goes on from here",
+        "seed" => "hashes are remembered for the next time, unless --no-cache-hash was given",
+        _ => "",
+    };
+    CliError::new(exit, format!("stopped by {name}"), detail.to_owned(), String::new())
 }
 
 /// As many workers as asked for, or one per core.

@@ -87,7 +87,7 @@ fn print(at: Moment, swarm: &Swarm, subject: &str, json: bool, console: &mut dyn
     };
     let known = u64::from(swarm.complete) + u64::from(swarm.partial);
     let shown = swarm.peers.len() as u64;
-    let sample = if shown < known { format!(", {shown} of them here") } else { String::new() };
+    let sample = if shown < known { format!("; {shown} shown") } else { String::new() };
     let (full, part) = (swarm.complete, swarm.partial);
     console.data(format!("{name}{version}  {full} full, {part} part{sample}").as_bytes());
     if swarm.peers.is_empty() {
@@ -142,7 +142,7 @@ mod tests {
         let mut console = Recorder::default();
         print(Moment::default(), &swarm, "llama", false, &mut console);
         let expected = [
-            "out  llama@3  18 full, 6 part, 2 of them here",
+            "out  llama@3  18 full, 6 part; 2 shown",
             "out  PEER             HAS",
             "out  10.0.0.31:41022  all",
             "out  [fd00::5]:7      part",

@@ -83,6 +83,7 @@ impl Human {
         if *kept > 0 {
             let rechecked = match rechecked {
                 0 => String::new(),
+                1 => " (1 piece re-checked)".to_owned(),
                 n => format!(" ({} pieces re-checked)", thousands(u64::from(*n))),
             };
             let left = bytes(total.saturating_sub(*kept));
@@ -135,7 +136,13 @@ impl Human {
                 let tracker = self.about.tracker.as_deref().unwrap_or("the tracker");
                 waiting(&format!("waiting for {tracker}"))
             }
-            Phase::Resolve => waiting(&format!("looking for {}", self.label)),
+            Phase::Resolve => match self.stalled {
+                Some(stalled) => {
+                    let (_, why, action) = words::stall(stalled.reason, stalled.missing);
+                    waiting(&format!("looking for {}: {why}, {action}", self.label))
+                }
+                None => waiting(&format!("looking for {}", self.label)),
+            },
             Phase::Scan => waiting("listing files"),
             Phase::Prepare => waiting("preparing the destination"),
             Phase::Finish => waiting("making it durable"),
@@ -235,7 +242,8 @@ impl Report for Human {
         }
         if status.phase == Phase::Hash {
             let since = self.hashed.map_or(at.run, |(_, since)| since);
-            self.hashed = Some((status.done, since));
+            // Not how much is done: the last of it is done between two looks.
+            self.hashed = Some((status.total, since));
         }
         if self.about.progress {
             console.live(self.live_line(at, status).as_deref());

@@ -7,7 +7,7 @@ use super::{About, FinalPath, Moment, Report};
 use crate::cli::console::Console;
 use crate::cli::errors::CliError;
 use crate::cli::escape::{escape, escape_path, shell_word};
-use crate::cli::format::{average, bytes_tight, eta, percent, timestamp};
+use crate::cli::format::{average, bytes_tight, eta, percent, span, timestamp};
 use crate::notice::{Notice, Phase, Status};
 
 /// Between lines, unless ten more percent are done earlier.
@@ -28,6 +28,8 @@ pub(super) struct Lines {
     printed_serving: Option<(usize, u64)>,
     tracker_down: bool,
     wanted: Option<u64>,
+    /// The first name that was published, until the hint is given.
+    published: Option<String>,
 }
 
 impl Lines {
@@ -44,6 +46,7 @@ impl Lines {
             printed_serving: None,
             tracker_down: false,
             wanted: None,
+            published: None,
         }
     }
 
@@ -81,9 +84,9 @@ impl Lines {
         }
         let summary = words::summary(notice, self.wanted)?;
         Some(format!(
-            "done {label} {} {}s avg={}/s sources={sources} resent={} sent={} sha256:{id}",
+            "done {label} {} {} avg={}/s sources={sources} resent={} sent={} sha256:{id}",
             bytes_tight(summary.bytes),
-            took.as_secs(),
+            span(*took),
             bytes_tight(summary.average),
             summary.wasted,
             bytes_tight(*sent),
@@ -92,7 +95,10 @@ impl Lines {
 
     fn text(&mut self, notice: &Notice) -> Option<String> {
         match notice {
-            Notice::Listening { local } => Some(format!("listening on {local}")),
+            // Of a fetch nobody needs to know; a firewall in front of a seeder has to.
+            Notice::Listening { local } if self.about.command == "seed" => {
+                Some(format!("listening on {local}"))
+            }
             Notice::TrackerUp { address } if std::mem::take(&mut self.tracker_down) => {
                 Some(format!("tracker {} answers again", escape(address)))
             }
@@ -100,13 +106,12 @@ impl Lines {
                 Some(format!("found objects={objects} files={files} {}", bytes_tight(*bytes)))
             }
             Notice::Published { name, version, manifest } => Some(format!(
-                "published {} {} files={} pieces={} sha256:{}; {}",
+                "published {} {} files={} pieces={} sha256:{}",
                 label(name, *version, ""),
                 bytes_tight(manifest.geometry().total_len()),
                 file_count(manifest),
                 manifest.geometry().piece_count(),
                 manifest.id(),
-                words::hint(&self.about, name),
             )),
             Notice::Found { swarm } => {
                 self.label = record_label(&swarm.record, &self.about);
@@ -185,6 +190,9 @@ impl Report for Lines {
         {
             return;
         }
+        if let Notice::Published { name, .. } = notice {
+            self.published.get_or_insert_with(|| name.clone());
+        }
         if let Some(text) = self.text(notice) {
             Self::print(at, &text, console);
         }
@@ -202,6 +210,10 @@ impl Report for Lines {
         if status.phase != self.phase {
             self.phase = status.phase;
             self.phase_since = at.run;
+            let published = if self.phase == Phase::Seed { self.published.take() } else { None };
+            if let Some(name) = published {
+                Self::print(at, &words::hint(&self.about, &name), console);
+            }
             self.printed = at.run;
             self.printed_percent = 0;
         }

@@ -30,7 +30,10 @@ pub(super) fn warning(notice: &Notice) -> Option<Warning> {
         Notice::TrackerDown { address, why, retry } => (
             "tracker_down",
             format!("tracker {address} does not answer: {why}"),
-            format!("trying again in {}; transfers go on", whole_span(*retry)),
+            match retry.as_secs() {
+                0 => "trying again; transfers go on".to_owned(),
+                _ => format!("trying again in {}; transfers go on", whole_span(*retry)),
+            },
         ),
         Notice::Scanned { skipped, .. } => {
             let (what, detail) = errors::skipped(skipped)?;
