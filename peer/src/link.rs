@@ -35,9 +35,11 @@ pub(crate) struct Link {
     pub(crate) dialed_for: Option<SwarmKey>,
     /// How much to ask for at once.
     pub(crate) pipeline: Pipeline,
+    /// The remote said BYE.
+    pub(crate) remote_left: bool,
     /// Which object each channel is for.
     pub(crate) channels: BTreeMap<ChannelId, SwarmKey>,
-    /// Bytes that come for channels: what we asked for and may still get.
+    /// Bytes handed to the driver since the queue was last empty.
     queued: u64,
     unflushed_since: Option<Time>,
     /// Ranges handed to the driver and not yet known to be out.
@@ -62,6 +64,7 @@ impl Link {
             node: None,
             dialed_for,
             pipeline: Pipeline::new(now),
+            remote_left: false,
             channels: BTreeMap::new(),
             queued: 0,
             unflushed_since: None,

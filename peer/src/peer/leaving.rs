@@ -37,11 +37,12 @@ impl Peer {
     pub(super) fn on_bye(
         &mut self,
         now: Time,
-        link: &Link,
+        link: &mut Link,
         code: Code,
         text: &str,
         out: &mut Actions<Task>,
     ) {
+        link.remote_left = true;
         log::debug!("bye remote={} code={code} text={text:?}", link.remote);
         if code == Code::BAD_DATA {
             // They found wrong data in what we sent: our files may have changed under us.

@@ -148,13 +148,12 @@ impl Peer {
         link.flush(now, conn, out);
         if link.session.is_closing() {
             // The remote said BYE: nothing is left to do. Or we did: it goes out first.
-            let ours = link.session.closing_since().is_some();
-            if ours {
-                self.leave_swarms(now, conn, out);
-                out.push(Action::Finish { conn });
-            } else {
+            if link.remote_left {
                 self.drop_link(now, conn, out);
                 out.close(conn, CloseReason::Done);
+            } else {
+                self.leave_swarms(now, conn, out);
+                out.push(Action::Finish { conn });
             }
         }
     }

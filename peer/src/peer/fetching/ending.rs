@@ -32,6 +32,9 @@ impl Peer {
         let Some((path, _)) = fetch.placed.clone() else { return };
         let Some(key) = fetch.swarm else { return };
         self.announce(key);
+        // Files opened in the part carry no stamp: from now on they are the user's, and may change.
+        let ours = fetch.key;
+        self.sources.close(|key| matches!(key, FileKey::Fetched { fetch, .. } if *fetch == ours));
         let manifest = self.swarms.get(&key).and_then(|swarm| swarm.manifest.clone());
         match manifest {
             Some(manifest) if fetch.job().is_some_and(|job| job.check) => {

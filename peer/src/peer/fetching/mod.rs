@@ -15,7 +15,7 @@ mod transferring;
 
 use super::verifying::Verification;
 use super::{Peer, Running, run};
-use crate::disk::{FetchKey, FetchSpec, Prepared, StorageError, Task};
+use crate::disk::{FetchKey, FetchSpec, FileKey, Prepared, StorageError, Task};
 use crate::job::{FetchJob, Linger, Target};
 use crate::notice::{Failure, Notice, Phase, StallReason, Status};
 use crate::picker::Picker;
