@@ -36,6 +36,6 @@ pub use machine::{
 };
 pub use options::Options;
 pub use rng::Rng;
-pub use source::{FileStamp, Source};
+pub use source::{FileStamp, Source, SourceBytes};
 pub use stats::{Lag, Stats};
 pub use time::Time;

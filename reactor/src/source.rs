@@ -53,9 +53,31 @@ impl FileStamp {
 #[derive(Clone, Debug)]
 pub struct Source(Arc<Inner>);
 
+/// Bytes that neither lie in memory nor can be mapped: what a driver without sockets serves from. The mio
+/// loop finds such a source empty.
+pub trait SourceBytes: Send + Sync + std::fmt::Debug {
+    /// Length in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As [`Source::is_unchanged`].
+    fn is_unchanged(&self) -> bool;
+
+    /// As [`Source::read_range`].
+    ///
+    /// # Errors
+    /// As there.
+    fn read_range(&self, range: Range<u64>, out: &mut Vec<u8>) -> io::Result<()>;
+}
+
 #[derive(Debug)]
 enum Inner {
     Memory(Vec<u8>),
+    Elsewhere(Box<dyn SourceBytes>),
     Mapped { file: File, stamp: Option<FileStamp>, map: Mmap },
 }
 
@@ -63,6 +85,11 @@ impl Source {
     /// Bytes in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Inner::Memory(bytes)))
+    }
+
+    /// Bytes that only [`Source::read_range`] reaches.
+    pub fn from_elsewhere(bytes: impl SourceBytes + 'static) -> Self {
+        Self(Arc::new(Inner::Elsewhere(Box::new(bytes))))
     }
 
     /// A read-only mapping of the first `len` bytes of `file`.
@@ -88,7 +115,10 @@ impl Source {
 
     /// Length in bytes.
     pub fn len(&self) -> u64 {
-        self.bytes().len() as u64
+        match &*self.0 {
+            Inner::Elsewhere(bytes) => bytes.len(),
+            Inner::Memory(_) | Inner::Mapped { .. } => self.bytes().len() as u64,
+        }
     }
 
     /// Whether there is nothing in it.
@@ -100,6 +130,7 @@ impl Source {
     pub fn is_unchanged(&self) -> bool {
         match &*self.0 {
             Inner::Memory(_) | Inner::Mapped { stamp: None, .. } => true,
+            Inner::Elsewhere(bytes) => bytes.is_unchanged(),
             Inner::Mapped { file, stamp: Some(stamp), .. } => {
                 file.metadata().is_ok_and(|now| FileStamp::of(&now).same_content(stamp))
             }
@@ -118,6 +149,7 @@ impl Source {
             Inner::Memory(bytes) => {
                 out.extend_from_slice(bytes.get(start..end).ok_or_else(outside)?);
             }
+            Inner::Elsewhere(bytes) => bytes.read_range(range, out)?,
             Inner::Mapped { file, .. } => {
                 let len = end.checked_sub(start).ok_or_else(outside)?;
                 let old = out.len();
@@ -132,6 +164,7 @@ impl Source {
     pub(crate) fn bytes(&self) -> &[u8] {
         match &*self.0 {
             Inner::Memory(bytes) => bytes,
+            Inner::Elsewhere(_) => &[],
             Inner::Mapped { map, .. } => map,
         }
     }

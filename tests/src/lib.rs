@@ -1,1 +1,18 @@
-//! Being built.
+//! A deterministic simulator of whole swarms: the real tracker and peer, in virtual time, on a
+//! simulated network and simulated disks, decided by one seed.
+//!
+//! [`World`] is the other driver of the reactor's contract. It runs the same machines and the same task
+//! runners as the programs do, and checks from outside what must always hold.
+
+mod check;
+pub mod content;
+pub mod disk;
+pub mod jobs;
+mod link;
+mod node;
+mod world;
+
+pub use content::Tree;
+pub use disk::Disk;
+pub use node::{Life, NodeKey, Profile, Twist};
+pub use world::{Stuck, World};

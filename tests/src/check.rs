@@ -1,0 +1,338 @@
+//! What must always hold, checked outside the code under test: on the bytes between nodes, on their
+//! disks, on what they tell. Each broken rule is named as in the list below.
+//!
+//! * S1: no byte that differs from what was published is sent by an honest node, offered as held, or
+//!   called complete.
+//! * S4: nothing is changed outside the folder that was chosen.
+//! * S5: queues are bounded.
+//! * S6: only dishonest nodes are found corrupt.
+//! * S7: each REQUEST gets exactly one answer; none is sent beyond the window.
+//! * S14: virtual time moves.
+//! * S15: when all have stopped, nothing is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use peer::notice::Notice;
+use protocol::limits::MANIFEST_PIECE;
+use protocol::{FrameReader, Incoming, Manifest, Message, ObjectId, PieceSet};
+
+use crate::content::Tree;
+use crate::disk::Disk;
+use crate::node::{Node, index_of};
+
+/// Things in one sending queue at most: as many as REQUESTs may be open, and some small frames.
+const QUEUED_MAX: usize = 6_000;
+
+/// What an object is, as read from the disk of whoever hashed it.
+#[derive(Debug)]
+struct Truth {
+    manifest: Arc<Manifest>,
+    tree: Tree,
+}
+
+impl Truth {
+    fn file(&self, index: usize) -> Option<&[u8]> {
+        let entry = self.manifest.entries().get(index)?;
+        let path = entry.path.as_ref().map_or("", |path| path.as_str());
+        self.tree.files.get(path).map(Vec::as_slice)
+    }
+
+    fn piece(&self, raw: u32) -> Option<&[u8]> {
+        let geometry = self.manifest.geometry();
+        let span = geometry.span(geometry.piece(raw)?);
+        let start = usize::try_from(span.offset).ok()?;
+        self.file(span.file)?.get(start..start + usize::try_from(span.len).ok()?)
+    }
+}
+
+/// The book of what must hold.
+#[derive(Debug, Default)]
+pub(crate) struct Check {
+    broken: Option<String>,
+    truths: BTreeMap<ObjectId, Truth>,
+    /// Where each node keeps each object, and where it may be in the meantime.
+    places: BTreeMap<(usize, ObjectId), BTreeSet<PathBuf>>,
+    pub(crate) corrupt_found: u64,
+    pub(crate) may_blame: BTreeSet<usize>,
+}
+
+impl Check {
+    pub(crate) fn fail(&mut self, rule: &str, what: String) {
+        self.broken.get_or_insert_with(|| format!("{rule}: {what}"));
+    }
+
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.clone()
+    }
+
+    pub(crate) fn queue(&mut self, index: usize, waiting: usize) {
+        if waiting > QUEUED_MAX {
+            self.fail("S5", format!("{waiting} things wait in a sending queue of node {index}"));
+        }
+    }
+
+    /// Looks at what a process told.
+    pub(crate) fn notice(&mut self, index: usize, node: &Node, notice: &Notice) {
+        for stray in node.disk.strays() {
+            self.fail("S4", format!("node {index} changed {}", stray.display()));
+        }
+        match notice {
+            Notice::Hashed { path, manifest, .. } => self.learn(index, &node.disk, path, manifest),
+            Notice::GotManifest { manifest, .. } => {
+                let id = manifest.id();
+                let right =
+                    self.truths.get(&id).is_none_or(|t| t.manifest.bytes() == manifest.bytes());
+                if !right {
+                    self.fail("S1", format!("node {index} takes a wrong manifest for {id:?}"));
+                }
+            }
+            Notice::FetchStarted { record, dest, .. } => {
+                let places = self.places.entry((index, record.object)).or_default();
+                places.insert(dest.clone());
+                let hex: String =
+                    record.object.0[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+                if let Some(folder) = dest.parent() {
+                    places.insert(folder.join(format!(".starling-{hex}.part")).join("data"));
+                }
+            }
+            Notice::FetchDone { path, manifest, .. } => {
+                self.places.entry((index, manifest.id())).or_default().insert(path.clone());
+                self.complete(index, &node.disk, path, manifest);
+            }
+            Notice::PeerCorrupt { remote, .. } => {
+                let guilty = index_of(remote.ip());
+                self.corrupt_found += 1;
+                self.blamed(index, guilty);
+            }
+            _ => {}
+        }
+    }
+
+    fn blamed(&mut self, index: usize, guilty: Option<usize>) {
+        if guilty.is_none_or(|guilty| !self.may_blame.contains(&guilty)) {
+            self.fail("S6", format!("node {index} blames node {guilty:?}, which is honest"));
+        }
+    }
+
+    /// The first to hash something says what it is, if the disk agrees.
+    fn learn(&mut self, index: usize, disk: &Disk, path: &Path, manifest: &Arc<Manifest>) {
+        self.places.entry((index, manifest.id())).or_default().insert(path.to_owned());
+        let Some(tree) = disk.tree(path) else { return };
+        let truth = Truth { manifest: Arc::clone(manifest), tree };
+        let right = |raw| {
+            let piece = manifest.geometry().piece(raw)?;
+            Some(protocol::Digest::of(truth.piece(raw)?) == manifest.piece_hash(piece))
+        };
+        if (0..manifest.geometry().piece_count()).all(|raw| right(raw) == Some(true)) {
+            self.truths.entry(manifest.id()).or_insert(truth);
+        } else if !disk.tampered() {
+            self.fail("S1", format!("node {index} published what {} is not", path.display()));
+        }
+    }
+
+    fn complete(&mut self, index: usize, disk: &Disk, path: &Path, manifest: &Arc<Manifest>) {
+        let Some(truth) = self.truths.get(&manifest.id()) else {
+            return self.fail("S1", format!("node {index} completed what nobody published"));
+        };
+        let problem = match disk.tree(path) {
+            None => Some("nothing is there".to_owned()),
+            Some(tree) => truth.tree.difference(&tree),
+        };
+        if let Some(problem) = problem {
+            self.fail("S1", format!("node {index} calls {} complete: {problem}", path.display()));
+        }
+    }
+
+    /// Whether a node has a piece, wherever it may keep it.
+    fn holds(&self, index: usize, disk: &Disk, object: ObjectId, raw: u32) -> bool {
+        let Some(truth) = self.truths.get(&object) else { return true };
+        let geometry = truth.manifest.geometry();
+        let (Some(piece), Some(content)) = (geometry.piece(raw), truth.piece(raw)) else {
+            return false;
+        };
+        let span = geometry.span(piece);
+        let entry = truth.manifest.entries().get(span.file);
+        let relative = entry.and_then(|entry| entry.path.as_ref()).map_or("", |path| path.as_str());
+        let places = self.places.get(&(index, object));
+        places.into_iter().flatten().any(|base| {
+            let path = if relative.is_empty() { base.clone() } else { base.join(relative) };
+            disk.read(&path, span.offset, content.len()).as_deref() == Some(content)
+        })
+    }
+}
+
+/// What one side of a connection said.
+#[derive(Debug, Default)]
+struct Side {
+    reader: FrameReader,
+    /// Not an honest peer, or its stream makes no sense: not looked at any more.
+    ignored: bool,
+    window: u32,
+    /// REQUESTs that it sent and that were not answered: channel, piece, begin.
+    open: BTreeMap<(u32, u32, u32), u32>,
+    /// Named so before, and cancelled or lost with a channel.
+    dead_channels: BTreeSet<u32>,
+}
+
+/// Follows the words of both sides of a connection as they leave.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    sides: [Side; 2],
+    objects: BTreeMap<u32, ObjectId>,
+    tracker: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(honest: [bool; 2]) -> Self {
+        let side = |honest: bool| Side { ignored: !honest, ..Side::default() };
+        Self { sides: honest.map(side), objects: BTreeMap::new(), tracker: false }
+    }
+
+    /// Looks at bytes that `side` is about to send; `who` are the nodes of sender and receiver.
+    pub(crate) fn sent(
+        &mut self,
+        side: usize,
+        mut bytes: &[u8],
+        who: [usize; 2],
+        nodes: &[Node],
+        check: &mut Check,
+    ) {
+        if self.tracker || self.sides[side].ignored {
+            return;
+        }
+        if nodes[who[0]].is_tracker() || nodes[who[1]].is_tracker() {
+            self.tracker = true;
+            return;
+        }
+        loop {
+            let mut reader = std::mem::take(&mut self.sides[side].reader);
+            let seen = match reader.next(&mut bytes) {
+                Ok(None) => {
+                    self.sides[side].reader = reader;
+                    return;
+                }
+                Ok(Some(Incoming::Message(message))) => {
+                    self.message(side, message, who, nodes, check)
+                }
+                Ok(Some(Incoming::Data { head, offset, bytes })) => {
+                    self.data(side, &head, offset, bytes, check)
+                }
+                Ok(Some(Incoming::Skipped { .. })) => Ok(()),
+                Err(error) => Err(format!("sends what makes no sense: {error}")),
+            };
+            self.sides[side].reader = reader;
+            if let Err(problem) = seen {
+                let [from, to] = who;
+                check.fail("S1/S7", format!("node {from} to node {to}: {problem}"));
+                self.sides[side].ignored = true;
+                return;
+            }
+        }
+    }
+
+    fn message(
+        &mut self,
+        side: usize,
+        message: Message,
+        who: [usize; 2],
+        nodes: &[Node],
+        check: &Check,
+    ) -> Result<(), String> {
+        let both_honest = !self.sides[1 - side].ignored;
+        match message {
+            Message::Hello(hello) => self.sides[side].window = u32::from(hello.window),
+            Message::Open(open) => {
+                self.objects.insert(open.channel.0, open.object);
+            }
+            Message::Close(close) => {
+                for side in &mut self.sides {
+                    side.open.retain(|(channel, _, _), _| *channel != close.channel.0);
+                    side.dead_channels.insert(close.channel.0);
+                }
+            }
+            Message::Bitmap(bitmap) => {
+                let set = bitmap.holdings.to_set(bitmap.piece_count);
+                let pieces: Vec<u32> = set.iter().flat_map(PieceSet::iter).collect();
+                return self.offered(bitmap.channel.0, &pieces, who, nodes, check);
+            }
+            Message::Have(have) => {
+                return self.offered(have.channel.0, &have.pieces, who, nodes, check);
+            }
+            Message::Request(request) if both_honest => {
+                let key = (request.block.channel.0, request.block.piece, request.block.begin);
+                if self.sides[side].dead_channels.contains(&key.0) {
+                    return Ok(());
+                }
+                if self.sides[side].open.insert(key, request.len).is_some() {
+                    return Err(format!("requests {key:?} twice"));
+                }
+                let open = self.sides[side].open.len();
+                if open > 4_096 {
+                    return Err(format!("has {open} requests open"));
+                }
+            }
+            Message::Reject(reject) if both_honest => {
+                let key = (reject.block.channel.0, reject.block.piece, reject.block.begin);
+                let closed = self.sides[1 - side].dead_channels.contains(&key.0);
+                if self.sides[1 - side].open.remove(&key).is_none() && !closed {
+                    return Err(format!("rejects {key:?}, which is not open"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn offered(
+        &self,
+        channel: u32,
+        pieces: &[u32],
+        who: [usize; 2],
+        nodes: &[Node],
+        check: &Check,
+    ) -> Result<(), String> {
+        let Some(object) = self.objects.get(&channel) else { return Ok(()) };
+        let disk = &nodes[who[0]].disk;
+        if disk.tampered() {
+            return Ok(());
+        }
+        match pieces.iter().find(|piece| !check.holds(who[0], disk, *object, **piece)) {
+            Some(piece) => Err(format!("offers piece {piece} of {object:?}, which it has not")),
+            None => Ok(()),
+        }
+    }
+
+    fn data(
+        &mut self,
+        side: usize,
+        head: &protocol::message::DataHead,
+        offset: u32,
+        bytes: &[u8],
+        check: &Check,
+    ) -> Result<(), String> {
+        let key = (head.block.channel.0, head.block.piece, head.block.begin);
+        if offset == 0 && !self.sides[1 - side].ignored {
+            let closed = self.sides[1 - side].dead_channels.contains(&key.0);
+            match self.sides[1 - side].open.remove(&key) {
+                None if !closed => return Err(format!("sends {key:?}, which is not open")),
+                Some(len) if len != head.len => {
+                    return Err(format!("sends {} bytes for a request of {len}", head.len));
+                }
+                _ => {}
+            }
+        }
+        let Some(truth) = self.objects.get(&key.0).and_then(|id| check.truths.get(id)) else {
+            return Ok(());
+        };
+        let whole = if head.block.piece == MANIFEST_PIECE {
+            Some(&**truth.manifest.bytes())
+        } else {
+            truth.piece(head.block.piece)
+        };
+        let start = usize::try_from(u64::from(head.block.begin) + u64::from(offset)).ok();
+        let right = whole.zip(start).and_then(|(whole, at)| whole.get(at..at + bytes.len()));
+        if right == Some(bytes) { Ok(()) } else { Err(format!("sends wrong bytes for {key:?}")) }
+    }
+}

@@ -1,0 +1,88 @@
+//! Files to move: made from a seed, compared byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reactor::Rng;
+
+/// Files and empty folders below some path; the file at the path itself has the empty name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Contents by relative path.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Relative paths of folders with nothing in them.
+    pub folders: BTreeSet<String>,
+}
+
+impl Tree {
+    /// One file of `len` bytes, all different from those of other seeds.
+    pub fn file(seed: u64, len: usize) -> Self {
+        Self { files: [(String::new(), bytes(seed, len))].into(), ..Self::default() }
+    }
+
+    /// With one more file.
+    #[must_use]
+    pub fn with(mut self, path: &str, content: Vec<u8>) -> Self {
+        self.files.insert(path.to_owned(), content);
+        self
+    }
+
+    /// With one more empty folder.
+    #[must_use]
+    pub fn with_folder(mut self, path: &str) -> Self {
+        self.folders.insert(path.to_owned());
+        self
+    }
+
+    /// A folder of `count` files of up to `max` bytes.
+    pub fn folder(seed: u64, count: usize, max: usize) -> Self {
+        let mut rng = Rng::new(seed);
+        (0..count).fold(Self::default(), |tree, index| {
+            let len = rng.index(max + 1);
+            tree.with(&format!("d{}/f{index}", index % 7), bytes(rng.next_u64(), len))
+        })
+    }
+
+    /// Bytes of all files.
+    pub fn len(&self) -> usize {
+        self.files.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// In what it differs from `other`, in words; `None` if in nothing.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        for (path, content) in &self.files {
+            match other.files.get(path) {
+                None => return Some(format!("'{path}' is missing")),
+                Some(there) if there.len() != content.len() => {
+                    let (is, ought) = (there.len(), content.len());
+                    return Some(format!("'{path}' has {is} bytes instead of {ought}"));
+                }
+                Some(there) => {
+                    if let Some(at) = there.iter().zip(content).position(|(a, b)| a != b) {
+                        return Some(format!("'{path}' differs at byte {at}"));
+                    }
+                }
+            }
+        }
+        if let Some(extra) = other.files.keys().find(|path| !self.files.contains_key(*path)) {
+            return Some(format!("'{extra}' is too much"));
+        }
+        (self.folders != other.folders)
+            .then(|| format!("empty folders {:?} instead of {:?}", other.folders, self.folders))
+    }
+}
+
+/// Bytes that only this seed gives.
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = Rng::new(seed);
+    let mut out = Vec::with_capacity(len + 8);
+    while out.len() < len {
+        out.extend_from_slice(&rng.next_u64().to_le_bytes());
+    }
+    out.truncate(len);
+    out
+}

@@ -1,0 +1,217 @@
+//! A disk in memory with two faces: what reads show, and what a power cut would leave.
+//!
+//! Every change is applied to the visible state at once and kept in a log until something makes it
+//! durable. A power cut takes the durable state and an arbitrary part of the log: names in the order in
+//! which they changed, as a journaling file system keeps them, and any subset of data writes, torn at
+//! sectors. Faults are set from outside: a quota, failing syncs, files changed behind the owner's back,
+//! a cut after so many operations.
+
+mod files;
+mod state;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reactor::Rng;
+
+pub(crate) use state::Cost;
+use state::{Body, Change, ROOT, State};
+
+use crate::content::Tree;
+
+/// One node's disk. Clones share it; it outlives the node's crashes.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { state: Arc::new(Mutex::new(State::new())) }
+    }
+}
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- content, from outside
+
+    /// Puts files and folders below `path`, durable at once, as a user would have before anything ran.
+    ///
+    /// # Panics
+    /// When something else is in the way.
+    pub fn put(&self, path: &str, tree: &Tree) {
+        let mut state = self.state();
+        for (relative, bytes) in &tree.files {
+            let full = join(path, relative);
+            let parent = state.make_path(full.parent().unwrap_or(Path::new("/")));
+            let name = full.file_name().expect("a file has a name").to_owned();
+            let ino = match state.child(parent, &name) {
+                Some(ino) => ino,
+                None => state.make(parent, name, false, false).expect("the name is free"),
+            };
+            state.overwrite(ino, bytes.clone());
+        }
+        for folder in &tree.folders {
+            state.make_path(&join(path, folder));
+        }
+        state.sync_everything();
+    }
+
+    /// Everything below `path` as it shows now; `None` if nothing is there.
+    pub fn tree(&self, path: &Path) -> Option<Tree> {
+        self.state().tree(path, false)
+    }
+
+    /// The same as a power cut would leave it that loses all it may.
+    pub fn durable_tree(&self, path: &Path) -> Option<Tree> {
+        self.state().tree(path, true)
+    }
+
+    /// Paths of all files and folders, as they show now.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let mut found = Vec::new();
+        state.walk(ROOT, Path::new("/"), &mut found);
+        found
+    }
+
+    /// Bytes of a file, for comparisons; `None` if there is no such range.
+    pub fn read(&self, path: &Path, offset: u64, len: usize) -> Option<Vec<u8>> {
+        let state = self.state();
+        let Body::File { data, .. } = &state.inode(state.find(path)?)?.body else { return None };
+        let start = usize::try_from(offset).ok()?;
+        data.get(start..start.checked_add(len)?).map(<[u8]>::to_vec)
+    }
+
+    // ---- what others do to it
+
+    /// Somebody else writes into a file.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn tamper(&self, path: &str, offset: u64, bytes: &[u8]) {
+        let mut state = self.state();
+        let ino = state.find(Path::new(path)).expect("a file to tamper with");
+        state.tampered = true;
+        let at = state.tick();
+        state.apply(Change::Write { ino, offset, bytes: bytes.to_vec(), at });
+    }
+
+    /// Somebody else cuts a file short.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn truncate(&self, path: &str, len: u64) {
+        let mut state = self.state();
+        let ino = state.find(Path::new(path)).expect("a file to cut");
+        state.tampered = true;
+        let at = state.tick();
+        state.apply(Change::Len { ino, len, at });
+    }
+
+    /// Somebody else removes a file.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn delete(&self, path: &str) {
+        let mut state = self.state();
+        let path = Path::new(path);
+        let parent = state.find(path.parent().unwrap_or(Path::new("/"))).expect("a folder");
+        let name: OsString = path.file_name().expect("a name").to_owned();
+        state.tampered = true;
+        state.apply(Change::Unlink { parent, name });
+    }
+
+    /// Whether somebody else changed something, so that what its owner says may be out of date.
+    pub fn tampered(&self) -> bool {
+        self.state().tampered
+    }
+
+    // ---- faults
+
+    /// Room for so many bytes from now on, what is there already included; `None`: no end of it.
+    pub fn set_quota(&self, bytes: Option<u64>) {
+        self.state().quota = bytes;
+    }
+
+    /// Bytes that files take up.
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
+    /// Lets the next `count` attempts to make something durable fail, and what they covered be lost.
+    pub fn fail_syncs(&self, count: u32) {
+        self.state().failing_syncs = count;
+    }
+
+    /// Lets the next `count` writes fail.
+    pub fn fail_writes(&self, count: u32) {
+        self.state().failing_writes = count;
+    }
+
+    /// Of a million bytes-long reads to serve from, so many come back with a wrong bit.
+    pub fn rot(&self, per_million: u64, seed: u64) {
+        let mut state = self.state();
+        state.rot = per_million;
+        state.rot_rng = Rng::new(seed);
+    }
+
+    /// The power goes out during the `n`th change or sync from now on, counting from 1.
+    pub fn cut_power_at(&self, n: u64) {
+        let mut state = self.state();
+        state.cut_at = Some(state.changes + n);
+    }
+
+    /// Changes and syncs so far.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Changes inside other folders than these are violations; see [`Disk::strays`].
+    pub fn allow_below(&self, folders: &[&str]) {
+        self.state().allowed = folders.iter().map(PathBuf::from).collect();
+    }
+
+    /// Paths that were changed though they lie outside the allowed folders.
+    pub fn strays(&self) -> Vec<PathBuf> {
+        self.state().strays.clone()
+    }
+
+    // ---- for the world
+
+    pub(crate) fn set_clock(&self, nanos: u64) {
+        self.state().clock = i128::from(nanos);
+    }
+
+    pub(crate) fn take_cost(&self) -> Cost {
+        std::mem::take(&mut self.state().cost)
+    }
+
+    /// Whether the planned power cut has come.
+    pub(crate) fn is_dark(&self) -> bool {
+        self.state().dark
+    }
+
+    /// The process is gone: its locks are free.
+    pub(crate) fn forget_process(&self) {
+        self.state().new_process();
+    }
+
+    /// The power is gone: what is not durable is there or not, as `rng` has it.
+    pub(crate) fn lose_power(&self, rng: &mut Rng) {
+        self.state().lose_power(rng);
+    }
+}
+
+fn join(base: &str, relative: &str) -> PathBuf {
+    if relative.is_empty() { PathBuf::from(base) } else { Path::new(base).join(relative) }
+}
+
+fn failed(kind: io::ErrorKind) -> io::Error {
+    io::Error::from(kind)
+}

@@ -1,0 +1,683 @@
+//! Virtual time: one ordered queue of everything that will happen, decided by one seed.
+//!
+//! Invariants: time never goes back; what happens at the same time happens in the order in which it was
+//! planned; nothing outside the queue and the seed has any influence, so a seed replays bit for bit.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peer::job::{Config, Job};
+use peer::notice::Notice;
+use reactor::{Action, ConnId, ConnectError, Event, Rng, Time};
+use sha2::{Digest as _, Sha256};
+use tracker::store::MemoryStore;
+
+use crate::check::Check;
+use crate::disk::Disk;
+use crate::link::{Link, Parcel};
+use crate::node::{EndKey, Job_, Life, Node, NodeKey, Profile, Spec, Twist, address};
+
+/// Events at one moment of virtual time that mean that something spins.
+const STUCK_EVENTS: u64 = 200_000;
+/// Deadlines in a row, each at once after the other, that mean that a machine spins.
+const SPINNING_WAKES: u32 = 1_000;
+/// A loop that wakes up takes at least so long, nanoseconds.
+const TURN: u64 = 1_000;
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A machine's deadline.
+    Wake { node: usize, epoch: u64 },
+    /// A driver moves bytes from a sending queue into the system's buffer.
+    Pump(EndKey),
+    /// A driver reads what has arrived.
+    Read(EndKey),
+    /// A segment has left through the uplink of its node.
+    Left { end: EndKey, len: usize },
+    /// Something arrives at an end.
+    Arrive { end: EndKey, parcel: Parcel, counted: bool },
+    /// A connection request arrives.
+    Syn { from: usize, epoch: u64, conn: ConnId, remote: SocketAddr },
+    /// A process takes a new connection.
+    Accepted { end: EndKey, remote: SocketAddr },
+    /// A request was answered.
+    Connected { end: EndKey, epoch: u64 },
+    /// A request failed.
+    ConnectFailed { node: usize, epoch: u64, conn: ConnId, error: ConnectError },
+    /// A task is done.
+    TaskDone { node: usize, epoch: u64, job: Job_ },
+    /// An ended process's sockets are closed for good.
+    Reap { node: usize, epoch: u64 },
+    /// The test has something to do.
+    Script(usize),
+}
+
+struct Entry {
+    at: u64,
+    seq: u64,
+    what: What,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.seq) == (other.at, other.seq)
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.seq).cmp(&(other.at, other.seq))
+    }
+}
+
+type Script = Box<dyn FnOnce(&mut World)>;
+
+/// A whole swarm, its network and its time.
+pub struct World {
+    seed: u64,
+    pub(crate) now: u64,
+    queue: BinaryHeap<Reverse<Entry>>,
+    next_seq: u64,
+    pub(crate) rng: Rng,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: Vec<Option<Link>>,
+    scripts: Vec<Option<Script>>,
+    /// Pairs of nodes whose packets don't arrive.
+    pub(crate) cuts: BTreeSet<(usize, usize)>,
+    pub(crate) check: Check,
+    hash: Sha256,
+    trace: bool,
+    same_time: u64,
+    steps: u64,
+}
+
+/// A run that did not get where it should.
+#[derive(Clone)]
+pub struct Stuck {
+    why: String,
+    seed: u64,
+    at: Duration,
+    nodes: Vec<String>,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.why)?;
+        writeln!(f, "seed {} at {:.6} s of virtual time", self.seed, self.at.as_secs_f64())?;
+        for node in &self.nodes {
+            writeln!(f, "  {node}")?;
+        }
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        write!(
+            f,
+            "replay with a trace: SIM_SEED={} SIM_TRACE=1 cargo test -p tests {name} -- --nocapture",
+            self.seed
+        )
+    }
+}
+
+impl fmt::Debug for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{self}")
+    }
+}
+
+impl World {
+    /// An empty world in which everything follows from `seed`, or from `SIM_SEED` of the environment.
+    pub fn new(seed: u64) -> Self {
+        let given = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or(seed);
+        Self {
+            seed,
+            now: 0,
+            queue: BinaryHeap::new(),
+            next_seq: 0,
+            rng: Rng::new(seed),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            scripts: Vec::new(),
+            cuts: BTreeSet::new(),
+            check: Check::default(),
+            hash: Sha256::new(),
+            trace: std::env::var_os("SIM_TRACE").is_some(),
+            same_time: 0,
+            steps: 0,
+        }
+    }
+
+    /// The seed that decides everything.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Random choices of the test itself.
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// Virtual time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now)
+    }
+
+    /// Events so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// A hash of everything that happened.
+    pub fn trace_hash(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    // ---- nodes
+
+    /// A tracker with an empty store, not started.
+    pub fn add_tracker(&mut self) -> NodeKey {
+        let store = MemoryStore::new(|| 1_800_000_000);
+        let config = tracker::Config { beat_min_s: 1, grease: true, ..tracker::Config::default() };
+        self.add(
+            "tracker",
+            Spec::Tracker { config, store },
+            Profile { up: 0, down: 0, ..Profile::default() },
+        )
+    }
+
+    /// A peer with these jobs, not started.
+    pub fn add_peer(
+        &mut self,
+        name: &str,
+        jobs: Vec<Job>,
+        trackers: &[NodeKey],
+        profile: Profile,
+    ) -> NodeKey {
+        let trackers = trackers.iter().map(|key| self.address_of(*key).to_string()).collect();
+        self.add(name, Spec::Peer { jobs, trackers, tune: |_| {} }, profile)
+    }
+
+    fn add(&mut self, name: &str, spec: Spec, profile: Profile) -> NodeKey {
+        let rng = self.rng.fork();
+        self.nodes.push(Node::new(name, spec, profile, rng));
+        NodeKey(self.nodes.len() - 1)
+    }
+
+    /// Changes settings that a peer will be started with.
+    pub fn tune(&mut self, key: NodeKey, change: fn(&mut Config)) {
+        if let Spec::Peer { tune, .. } = &mut self.nodes[key.0].spec {
+            *tune = change;
+        }
+    }
+
+    /// What it does when it is started next.
+    pub fn set_jobs(&mut self, key: NodeKey, new: Vec<Job>) {
+        if let Spec::Peer { jobs, .. } = &mut self.nodes[key.0].spec {
+            *jobs = new;
+        }
+    }
+
+    /// Says that others may rightly find this node corrupt.
+    pub fn may_blame(&mut self, key: NodeKey) {
+        self.check.may_blame.insert(key.0);
+    }
+
+    /// How often somebody was found corrupt.
+    pub fn corrupt_found(&self) -> u64 {
+        self.check.corrupt_found
+    }
+
+    /// Makes a node dishonest.
+    pub fn twist(&mut self, key: NodeKey, twist: Twist) {
+        if matches!(twist, Twist::Corrupt(_)) {
+            self.may_blame(key);
+        }
+        self.nodes[key.0].twist = Some(twist);
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The node that was added as the `index`th, counting from 0.
+    pub fn key(&self, index: usize) -> NodeKey {
+        NodeKey(index)
+    }
+
+    /// Where a node listens.
+    pub fn address_of(&self, key: NodeKey) -> SocketAddr {
+        address(key.0)
+    }
+
+    /// A node's disk.
+    pub fn disk(&self, key: NodeKey) -> Disk {
+        self.nodes[key.0].disk.clone()
+    }
+
+    /// Whether it runs, and why not.
+    pub fn life(&self, key: NodeKey) -> Life {
+        self.nodes[key.0].life
+    }
+
+    /// What its processes told so far.
+    pub fn notices(&self, key: NodeKey) -> &[(Time, Notice)] {
+        &self.nodes[key.0].notices
+    }
+
+    /// Payload bytes that it sent and received over all connections.
+    pub fn traffic(&self, key: NodeKey) -> (u64, u64) {
+        (self.nodes[key.0].sent, self.nodes[key.0].received)
+    }
+
+    /// Gives a tracker a store with nothing in it, from its next start on.
+    pub fn empty_store(&mut self, key: NodeKey) {
+        if let Spec::Tracker { store, .. } = &mut self.nodes[key.0].spec {
+            *store = MemoryStore::new(|| 1_800_000_000);
+        }
+    }
+
+    /// Starts a node's process, or starts it again.
+    pub fn start(&mut self, key: NodeKey) {
+        let node = &mut self.nodes[key.0];
+        if node.life == Life::Up || node.life == Life::Paused {
+            return;
+        }
+        node.disk.set_clock(self.now);
+        node.boot(self.now);
+        self.reset_links_of(key.0);
+        self.note(key.0, "start", 0, 0);
+        self.deliver(key.0, Event::Started);
+        self.deliver(key.0, Event::Listening { local: address(key.0) });
+    }
+
+    /// Kills a node's process; its system closes its connections.
+    pub fn kill(&mut self, key: NodeKey) {
+        self.note(key.0, "kill", 0, 0);
+        let ends: Vec<EndKey> = self.nodes[key.0].conns.values().copied().collect();
+        for end in ends {
+            let abruptly = self.rng.below(2) == 0;
+            self.close_end(end, abruptly);
+        }
+        self.nodes[key.0].end_process(Life::Down);
+        self.nodes[key.0].disk.forget_process();
+    }
+
+    /// Takes a node's power away: its connections go silent, and of its disk only what is durable is
+    /// sure to be left.
+    pub fn cut_power(&mut self, key: NodeKey) {
+        self.note(key.0, "dark", 0, 0);
+        self.silence(key.0);
+        let node = &mut self.nodes[key.0];
+        node.end_process(Life::Down);
+        node.dark = true;
+        let mut rng = node.rng.fork();
+        node.disk.lose_power(&mut rng);
+    }
+
+    /// Stops a process without ending it.
+    pub fn pause(&mut self, key: NodeKey) {
+        if self.nodes[key.0].life == Life::Up {
+            self.note(key.0, "pause", 0, 0);
+            self.nodes[key.0].life = Life::Paused;
+        }
+    }
+
+    /// Lets a stopped process go on.
+    pub fn resume(&mut self, key: NodeKey) {
+        let node = &mut self.nodes[key.0];
+        if node.life != Life::Paused {
+            return;
+        }
+        node.life = Life::Up;
+        for what in std::mem::take(&mut self.nodes[key.0].held) {
+            self.plan(self.now, what);
+        }
+        self.note(key.0, "resume", 0, 0);
+    }
+
+    /// Asks a process to end.
+    pub fn stop(&mut self, key: NodeKey) {
+        self.deliver(key.0, Event::ShutdownRequested);
+    }
+
+    /// Cuts or heals the way between two nodes.
+    pub fn set_cut(&mut self, a: NodeKey, b: NodeKey, cut: bool) {
+        let pair = (a.0.min(b.0), a.0.max(b.0));
+        if cut {
+            self.cuts.insert(pair);
+        } else if self.cuts.remove(&pair) {
+            self.heal(pair);
+        }
+    }
+
+    // ---- time
+
+    /// Does something after `delay`.
+    pub fn after(&mut self, delay: Duration, script: impl FnOnce(&mut Self) + 'static) {
+        self.scripts.push(Some(Box::new(script)));
+        self.plan(self.now + nanos(delay), What::Script(self.scripts.len() - 1));
+    }
+
+    pub(crate) fn plan(&mut self, at: u64, what: What) {
+        debug_assert!(at >= self.now, "nothing is planned for the past");
+        self.next_seq += 1;
+        self.queue.push(Reverse(Entry { at, seq: self.next_seq, what }));
+    }
+
+    /// One event; whether there was one.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(entry)) = self.queue.pop() else { return false };
+        self.same_time = if entry.at == self.now { self.same_time + 1 } else { 0 };
+        if self.same_time > STUCK_EVENTS {
+            self.check.fail("S14", format!("time stands still at {:?}", self.elapsed()));
+        }
+        self.now = entry.at;
+        self.steps += 1;
+        self.happen(entry.what);
+        true
+    }
+
+    /// Runs until `done`.
+    ///
+    /// # Errors
+    /// When an invariant breaks, nothing more happens, or `limit` of virtual time has passed.
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<Duration, Stuck> {
+        let end = self.now.saturating_add(nanos(limit));
+        loop {
+            if let Some(broken) = self.check.broken() {
+                return Err(self.stuck(broken));
+            }
+            if done(self) {
+                return Ok(self.elapsed());
+            }
+            if self.queue.peek().is_some_and(|Reverse(next)| next.at > end) {
+                return Err(self.stuck(format!("not done after {limit:?}")));
+            }
+            if !self.step() {
+                return Err(self.stuck("nothing will ever happen again".to_owned()));
+            }
+        }
+    }
+
+    /// Runs for so long.
+    ///
+    /// # Errors
+    /// When an invariant breaks.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Stuck> {
+        let end = self.now.saturating_add(nanos(time));
+        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= end) {
+            self.step();
+            if let Some(broken) = self.check.broken() {
+                return Err(self.stuck(broken));
+            }
+        }
+        self.now = end;
+        Ok(())
+    }
+
+    /// A run that failed for a reason of the test's own.
+    pub fn stuck(&self, why: String) -> Stuck {
+        let nodes = (0..self.nodes.len()).map(|index| self.line(index)).collect();
+        Stuck { why, seed: self.seed, at: self.elapsed(), nodes }
+    }
+
+    fn line(&self, index: usize) -> String {
+        let node = &self.nodes[index];
+        let conns = node.conns.len();
+        let mut line = format!("{index} {} {:?} conns={conns}", node.name, node.life);
+        if let Some(status) = node.program.as_ref().and_then(|program| program.status()) {
+            let phase = status.phase;
+            line += &format!(
+                " {phase:?} {}/{} peers={} tracker={} sent={}",
+                status.done, status.total, status.peers, status.tracker_up, status.sent
+            );
+        }
+        for (_, notice) in node.notices.iter().rev().take(3) {
+            let mut text = format!("{notice:?}");
+            if let Some((at, _)) = text.char_indices().nth(160) {
+                text.truncate(at);
+            }
+            line += &format!("\n      {text}");
+        }
+        line
+    }
+
+    // ---- what happens
+
+    fn happen(&mut self, what: What) {
+        if let Some((index, epoch)) = self.process_of(&what) {
+            let node = &mut self.nodes[index];
+            if epoch.is_some_and(|epoch| epoch != node.epoch) {
+                return;
+            }
+            if node.life == Life::Paused {
+                node.held.push(what);
+                return;
+            }
+        }
+        match what {
+            What::Wake { node, .. } => self.wake(node),
+            What::Pump(end) => self.pump(end),
+            What::Read(end) => self.read(end),
+            What::Left { end, len } => self.left(end, len),
+            What::Arrive { end, parcel, counted } => self.arrive(end, parcel, counted),
+            What::Syn { from, epoch, conn, remote } => self.syn(from, epoch, conn, remote),
+            What::Accepted { end, remote } => self.accepted(end, remote),
+            What::Connected { end, .. } => self.connected(end),
+            What::ConnectFailed { node, conn, error, .. } => {
+                if self.nodes[node].connecting.remove(&conn) {
+                    self.deliver(node, Event::ConnectFailed { conn, error });
+                }
+            }
+            What::TaskDone { node, job, .. } => self.task_done(node, job),
+            What::Reap { node, epoch } => self.reap(node, epoch),
+            What::Script(index) => {
+                if let Some(script) = self.scripts[index].take() {
+                    script(self);
+                }
+            }
+        }
+    }
+
+    /// Whose process takes part in it, and which of its processes, if it matters.
+    fn process_of(&self, what: &What) -> Option<(usize, Option<u64>)> {
+        match what {
+            What::Wake { node, epoch }
+            | What::ConnectFailed { node, epoch, .. }
+            | What::TaskDone { node, epoch, .. } => Some((*node, Some(*epoch))),
+            What::Connected { end, epoch } => Some((self.end(*end)?.node, Some(*epoch))),
+            What::Pump(end) | What::Read(end) | What::Accepted { end, .. } => {
+                Some((self.end(*end)?.node, None))
+            }
+            _ => None,
+        }
+    }
+
+    fn wake(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        if node.wake.is_none_or(|at| at > self.now) {
+            return;
+        }
+        node.wake = None;
+        let local = node.local(self.now);
+        let due = node.program.as_ref().and_then(|program| program.deadline());
+        if due.is_some_and(|due| due <= local) {
+            node.idle_wakes += 1;
+            if node.idle_wakes > SPINNING_WAKES {
+                self.check.fail("S14", format!("{} spins: its deadline stays past", index));
+            }
+            self.deliver(index, Event::Deadline);
+        } else {
+            self.plan_wake(index);
+        }
+    }
+
+    fn plan_wake(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        let Some(due) = node.program.as_ref().and_then(|program| program.deadline()) else {
+            return;
+        };
+        let floor = self.now + TURN;
+        let wanted = node.world_time(due);
+        if wanted > floor {
+            node.idle_wakes = 0;
+        }
+        let at = wanted.max(floor);
+        if node.wake.is_none_or(|planned| at < planned) {
+            node.wake = Some(at);
+            let epoch = node.epoch;
+            self.plan(at, What::Wake { node: index, epoch });
+        }
+    }
+
+    /// Lets a machine handle one event, and carries out what it asks for.
+    pub(crate) fn deliver(&mut self, index: usize, event: Event<'_, Job_>) {
+        let (what, conn, len) = outline(&event);
+        self.note(index, what, conn, len);
+        let now = self.now;
+        let node = &mut self.nodes[index];
+        let local = node.local(now);
+        let mut out = std::mem::take(&mut node.out);
+        let Some(program) = &mut node.program else { return };
+        program.handle(local, event, &mut out);
+        for notice in program.take_notices() {
+            if self.trace {
+                eprintln!("{:>12.6} {} * {notice:?}", now as f64 / 1e9, node.name);
+            }
+            self.check.notice(index, node, &notice);
+            node.notices.push((Time::from_nanos(now), notice));
+        }
+        for action in out.drain(..) {
+            self.act(index, action);
+        }
+        self.nodes[index].out = out;
+        self.start_tasks(index);
+        self.plan_wake(index);
+    }
+
+    fn act(&mut self, index: usize, action: Action<Job_>) {
+        match action {
+            Action::Connect { conn, remote } => self.connect(index, conn, remote),
+            Action::Run { task, .. } => self.nodes[index].jobs.push_back(task),
+            Action::Exit => self.exit(index),
+            Action::Send { .. }
+            | Action::SendRange { .. }
+            | Action::Finish { .. }
+            | Action::Close { .. }
+            | Action::PauseReading { .. }
+            | Action::ResumeReading { .. } => self.act_on_conn(index, action),
+        }
+    }
+
+    /// Begins tasks while there are free workers. Each has its effect at its beginning or at its end,
+    /// so that a crash in between finds both.
+    fn start_tasks(&mut self, index: usize) {
+        loop {
+            let node = &mut self.nodes[index];
+            if node.life != Life::Up || node.jobs_running >= node.profile.workers {
+                return;
+            }
+            let Some(job) = node.jobs.pop_front() else { return };
+            let Some(program) = &mut node.program else { return };
+            node.jobs_running += 1;
+            let late = node.rng.below(8) == 0;
+            if !late {
+                node.disk.set_clock(self.now);
+                program.execute(job);
+            }
+            let cost = node.disk.take_cost();
+            let (time, epoch) = (node.task_time(cost), node.epoch);
+            if node.disk.is_dark() {
+                self.cut_power(NodeKey(index));
+                return;
+            }
+            self.plan(self.now + time, What::TaskDone { node: index, epoch, job });
+        }
+    }
+
+    fn task_done(&mut self, index: usize, job: Job_) {
+        let node = &mut self.nodes[index];
+        let Some(program) = &mut node.program else { return };
+        node.jobs_running -= 1;
+        node.disk.set_clock(self.now);
+        program.execute(job);
+        if node.disk.is_dark() {
+            self.cut_power(NodeKey(index));
+            return;
+        }
+        self.deliver(index, Event::TaskDone { id: reactor::TaskId(0), result: job });
+    }
+
+    fn exit(&mut self, index: usize) {
+        self.note(index, "exit", 0, 0);
+        let ends: Vec<EndKey> = self.nodes[index].conns.values().copied().collect();
+        let epoch = self.nodes[index].epoch;
+        self.nodes[index].end_process(Life::Exited);
+        self.nodes[index].disk.forget_process();
+        // What is queued goes on leaving for a moment.
+        for end in ends {
+            self.finish_end(end);
+        }
+        self.plan(self.now + 200_000_000, What::Reap { node: index, epoch });
+    }
+
+    /// Adds to the trace.
+    pub(crate) fn note(&mut self, index: usize, what: &str, conn: u64, len: usize) {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        let node = u64::try_from(index).unwrap_or(u64::MAX);
+        for word in [self.now, node, conn, len] {
+            self.hash.update(word.to_le_bytes());
+        }
+        self.hash.update(what.as_bytes());
+        if self.trace {
+            let name = &self.nodes[index].name;
+            eprintln!("{:>12.6} {name} {what} conn={conn} len={len}", self.now as f64 / 1e9);
+        }
+    }
+
+    pub(crate) fn tracing(&self) -> bool {
+        self.trace
+    }
+}
+
+fn outline(event: &Event<'_, Job_>) -> (&'static str, u64, usize) {
+    match event {
+        Event::Started => ("started", 0, 0),
+        Event::Listening { .. } => ("listening", 0, 0),
+        Event::Accepted { conn, .. } => ("accepted", conn.0, 0),
+        Event::Connected { conn } => ("connected", conn.0, 0),
+        Event::ConnectFailed { conn, .. } => ("connect-failed", conn.0, 0),
+        Event::Received { conn, bytes } => ("received", conn.0, bytes.len()),
+        Event::Flushed { conn } => ("flushed", conn.0, 0),
+        Event::RangeFailed { conn, .. } => ("range-failed", conn.0, 0),
+        Event::RemoteFinished { conn } => ("remote-finished", conn.0, 0),
+        Event::Closed { conn, .. } => ("closed", conn.0, 0),
+        Event::Deadline => ("deadline", 0, 0),
+        Event::TaskDone { result, .. } => ("task-done", *result, 0),
+        Event::ShutdownRequested => ("shutdown", 0, 0),
+    }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,4 @@
+//! Whole swarms in virtual time: the real tracker and peers, on simulated networks and disks.
+
+mod basics;
+mod rig;
