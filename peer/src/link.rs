@@ -15,10 +15,12 @@ use crate::swarm::SwarmKey;
 /// Bytes handed to the driver and not yet to the system, above which nothing more is served: enough for
 /// a fast link, little enough that control frames do not wait long behind data.
 const MAX_QUEUED_DATA: u64 = 256 << 10;
-/// Bytes that a remote may leave unread before it is given up, together with [`MAX_UNREAD`].
-const MAX_QUEUED: u64 = 4 << 20;
-/// How long a remote may read nothing of what is queued for it.
-const MAX_UNREAD: std::time::Duration = std::time::Duration::from_secs(30);
+/// Bytes in the queue since it was last empty, above which a remote is given up: data stays far below,
+/// and control frames grow so much only for a remote that does not read.
+const MAX_QUEUED: u64 = 16 << 20;
+/// How long a queue may be without ever becoming empty. What is in it at once takes a link of a few
+/// kilobytes per second less than that.
+const MAX_UNREAD: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A connection with a session.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) channels: BTreeMap<ChannelId, SwarmKey>,
     /// Bytes handed to the driver since the queue was last empty.
     queued: u64,
+    /// Bytes of requests whose files are being opened.
+    pub(crate) opening: u64,
     unflushed_since: Option<Time>,
     /// Ranges handed to the driver and not yet known to be out.
     ranges: BTreeMap<RangeTag, Block>,
@@ -67,6 +71,7 @@ impl Link {
             remote_left: false,
             channels: BTreeMap::new(),
             queued: 0,
+            opening: 0,
             unflushed_since: None,
             ranges: BTreeMap::new(),
             next_tag: 0,
@@ -120,7 +125,7 @@ impl Link {
 
     /// Whether another block may be queued.
     pub(crate) fn may_queue_data(&self) -> bool {
-        self.queued < MAX_QUEUED_DATA && !self.session.is_closing()
+        self.queued + self.opening < MAX_QUEUED_DATA && !self.session.is_closing()
     }
 
     /// Whether the remote has stopped reading (B7, B8).

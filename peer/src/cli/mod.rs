@@ -105,12 +105,12 @@ fn run(mut words: Vec<OsString>, env: Env<'_>) -> Exit {
 }
 
 fn dispatch(words: &mut Vec<OsString>, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
+    let command = take_command(words)?;
     let asks_for = |long: &str, short: &str| {
-        let flags = words.iter().take_while(|word| *word != "--");
-        flags.into_iter().any(|word| word == long || word == short)
+        words.iter().take_while(|word| *word != "--").any(|word| word == long || word == short)
     };
     let (wants_help, wants_version) = (asks_for("--help", "-h"), asks_for("--version", "-V"));
-    let Some(command) = take_command(words)? else {
+    let Some(command) = command else {
         return Ok(without_command(wants_help, wants_version, shell));
     };
     if wants_help {

@@ -1,5 +1,6 @@
 //! Pieces on their way out: which request is served when, and from which open file.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use protocol::Code;
@@ -105,12 +106,15 @@ impl Peer {
             return;
         }
         waiting.push_back((conn, key, request));
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.opening += u64::from(request.len);
+        }
         if first {
-            self.open_file(key, file, out);
+            self.open_file(now, key, file, out);
         }
     }
 
-    fn open_file(&mut self, key: SwarmKey, file: FileKey, out: &mut Actions<Task>) {
+    fn open_file(&mut self, now: Time, key: SwarmKey, file: FileKey, out: &mut Actions<Task>) {
         let task = match &file {
             FileKey::Fetched { .. } => Some(Task::OpenFetched { key: file.clone() }),
             FileKey::Shared { file: entry, .. } => {
@@ -121,9 +125,22 @@ impl Peer {
         match task {
             Some(task) => run(out, task),
             None => {
-                self.opening.remove(&file);
+                for (conn, _, request) in self.take_opening(&file) {
+                    self.refuse(now, conn, request.block, Code::GONE, out);
+                }
             }
         }
+    }
+
+    /// The requests that wait for a file.
+    fn take_opening(&mut self, file: &FileKey) -> VecDeque<(ConnId, SwarmKey, Request)> {
+        let waiting = self.opening.remove(file).unwrap_or_default();
+        for (conn, _, request) in &waiting {
+            if let Some(link) = self.links.get_mut(conn) {
+                link.opening = link.opening.saturating_sub(u64::from(request.len));
+            }
+        }
+        waiting
     }
 
     fn shared_file(&self, key: SwarmKey, entry: usize) -> Option<(PathBuf, FileStamp)> {
@@ -139,7 +156,7 @@ impl Peer {
         outcome: Result<Source, StorageError>,
         out: &mut Actions<Task>,
     ) {
-        let waiting = self.opening.remove(file).unwrap_or_default();
+        let waiting = self.take_opening(file);
         match outcome {
             Ok(source) => {
                 self.sources.put(file.clone(), source);

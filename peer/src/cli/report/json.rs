@@ -319,6 +319,10 @@ impl Report for Json {
 
     fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
         self.sent = status.sent;
+        // With its last job over the machine has no phase of its own; the last event is `complete`.
+        if self.completed && status.phase == Phase::Resolve {
+            return;
+        }
         if self.phase != Some(status.phase) {
             self.phase = Some(status.phase);
             self.printed = at.run;
