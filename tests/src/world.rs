@@ -366,6 +366,15 @@ impl World {
         }
     }
 
+    /// What is left though every process has ended: connections, locks, tasks. `None` if nothing. [S15]
+    pub fn leftovers(&self) -> Option<String> {
+        if let Some(link) = self.links.iter().flatten().next() {
+            return Some(format!("a connection: {link:?}"));
+        }
+        let busy = |node: &&Node| !node.conns.is_empty() || node.program.is_some();
+        self.nodes.iter().find(busy).map(|node| format!("{} is not over", node.name))
+    }
+
     // ---- time
 
     /// Does something after `delay`.

@@ -1,4 +1,6 @@
 //! Whole swarms in virtual time: the real tracker and peers, on simulated networks and disks.
 
 mod basics;
+mod crowds;
+mod failures;
 mod rig;
