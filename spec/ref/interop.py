@@ -143,7 +143,7 @@ class Run:
         else:
             command = [self.programs["peer"], "fetch", NAME, "-T", tracker, "--listen", "127.0.0.1:0", "-o", str(out),
                        "--state-dir", str(self.folder / "state-fetch")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)
         (self.folder / "fetch.log").write_text(done.stdout + done.stderr)
         if done.returncode:
             raise Failure(f"fetch ended with {done.returncode}: {(done.stdout + done.stderr)[-400:]}")

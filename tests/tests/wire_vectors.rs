@@ -4,7 +4,9 @@
 
 mod message_json;
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use message_json::{block, describe, hex, with};
@@ -390,6 +392,94 @@ fn holdings_have_the_digest_of_the_spec() {
         });
         assert_eq!(json!(protocol::holdings_digest(holdings)), vector["digest"], "{vector}");
     }
+}
+
+/// A small generator: the same mutations in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).expect("48 bits") % limit
+    }
+}
+
+/// One to three changes: a bit, a byte, a byte more or less, the length in the header.
+fn mutate(dice: &mut Dice, frame: &mut Vec<u8>) {
+    for _ in 0..=dice.below(3) {
+        let at = dice.below(frame.len());
+        match dice.below(6) {
+            0 => frame[at] ^= 1 << dice.below(8),
+            1 => frame[at] = [0, 1, 2, 0x7F, 0x80, 0xFF][dice.below(6)],
+            2 => frame.insert(at, u8::try_from(dice.below(256)).expect("a byte")),
+            3 if frame.len() > 1 => drop(frame.remove(at)),
+            4 => frame.truncate(at.max(1)),
+            _ => {
+                // A header that tells the truth lets more get past it.
+                let len = u32::try_from(frame.len().saturating_sub(4)).expect("short");
+                if let Some(header) = frame.get_mut(1..4) {
+                    header.copy_from_slice(&len.to_be_bytes()[1..]);
+                }
+            }
+        }
+    }
+}
+
+// Two codecs that were written apart, on frames that nobody thought of.
+#[test]
+fn mutated_frames_mean_the_same_to_both_codecs() {
+    let vectors = document("frames");
+    let vectors = rows(&vectors, "vectors").iter().filter(|v| v["type"].is_string());
+    let good: Vec<Vec<u8>> = vectors.map(bytes_of).filter(|bytes| bytes.len() < 2_000).collect();
+    let hello = &good[1];
+    assert_eq!(hello[0], 1, "the second vector is a HELLO");
+    let mut dice = Dice(0x5357_5031_5357_5031);
+    let mut streams = Vec::new();
+    for round in 0..12_000 {
+        let mut frame = good[round % good.len()].clone();
+        mutate(&mut dice, &mut frame);
+        let tail = &good[dice.below(good.len())];
+        streams.push(match round % 3 {
+            0 => [&frame[..], tail].concat(),
+            1 => [&hello[..], &frame].concat(),
+            _ => [&hello[..], &frame, tail].concat(),
+        });
+    }
+    let verdicts = ask_python(&streams);
+    assert_eq!(verdicts.len(), streams.len());
+    let mut refused = 0;
+    for (stream, verdict) in streams.iter().zip(&verdicts) {
+        let reading = read(true, whole(stream));
+        let names: Vec<String> = reading.seen.iter().map(Seen::name).collect();
+        let end = reading
+            .code()
+            .unwrap_or_else(|| if reading.at_boundary { "-".to_owned() } else { "cut".to_owned() });
+        refused += usize::from(reading.error.is_some());
+        let again: Vec<u8> = reading.seen.iter().filter_map(Seen::encode).flatten().collect();
+        let ours = format!("{} | {end} {}", names.join(" "), hex(&again));
+        assert_eq!(ours.trim(), verdict, "{}", hex(stream));
+    }
+    assert!(refused > 3_000 && refused < 11_000, "{refused} were refused: poor mutations");
+}
+
+fn ask_python(streams: &[Vec<u8>]) -> Vec<String> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec/tools/judge.py");
+    let mut python = Command::new("python3")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("python3: {error}; install Python 3.11 or later"));
+    let mut input = python.stdin.take().expect("piped");
+    let lines: String = streams.iter().map(|stream| hex(stream) + "\n").collect();
+    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
+    let output = python.wait_with_output().expect("our own child");
+    writer.join().expect("the writer").expect("python reads all lines");
+    assert!(output.status.success(), "judge.py: {}", output.status);
+    let text = String::from_utf8(output.stdout).expect("ASCII");
+    text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 #[test]
