@@ -4,7 +4,7 @@
 
 mod message_json;
 
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -466,18 +466,16 @@ fn mutated_frames_mean_the_same_to_both_codecs() {
 
 fn ask_python(streams: &[Vec<u8>]) -> Vec<String> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec/tools/judge.py");
-    let mut python = Command::new("python3")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("python3: {error}; install Python 3.11 or later"));
-    let mut input = python.stdin.take().expect("piped");
-    let lines: String = streams.iter().map(|stream| hex(stream) + "\n").collect();
-    let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
-    let output = python.wait_with_output().expect("our own child");
-    writer.join().expect("the writer").expect("python reads all lines");
-    assert!(output.status.success(), "judge.py: {}", output.status);
+    let mut lines = tempfile::tempfile().expect("a temporary file");
+    for stream in streams {
+        writeln!(lines, "{}", hex(stream)).expect("room for a few megabytes");
+    }
+    lines.rewind().expect("a file can be read from its start");
+    let output = Command::new("python3").arg(script).stdin(Stdio::from(lines)).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("python3: {error}; install Python 3.11 or later"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "judge.py: {}\n{errors}", output.status);
     let text = String::from_utf8(output.stdout).expect("ASCII");
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
