@@ -1,0 +1,48 @@
+"""Installs the rivals: Debian's packages, and libtorrent's wheel from PyPI in an environment of its own."""
+
+import os
+import subprocess
+import sys
+import venv
+
+PACKAGES = ("nginx-light", "curl", "rsync", "socat", "aria2", "openssl", "python3-venv")
+
+
+def environment(target):
+    """Where the benchmark's own Python environment is, below cargo's target folder."""
+    return os.path.join(target, "bench-python")
+
+
+def pythons(target):
+    """Interpreters that may have libtorrent, the most wanted first."""
+    own = os.path.join(environment(target), "bin", "python")
+    return [python for python in (own, sys.executable, "/usr/bin/python3") if os.path.exists(python)]
+
+
+def install(target):
+    """Installs everything. What fails is said and left out; the runs then report it as missing."""
+    root = [] if os.getuid() == 0 else ["sudo"]
+    # Run level 1 keeps packages from starting their services.
+    env = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
+    step([*root, "apt-get", "update", "-qq"])
+    step([*root, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES])
+    try:
+        venv.create(environment(target), with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"warning: no Python environment in {environment(target)}: {error}", file=sys.stderr)
+        return
+    pip = [os.path.join(environment(target), "bin", "python"), "-m", "pip", "install", "-q"]
+    if not step([*pip, "libtorrent"]):
+        step([*root, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-libtorrent"])
+
+
+def step(argv):
+    """Runs one command of the installation with its output on stderr; whether it went well."""
+    print("+ " + " ".join(argv), file=sys.stderr)
+    try:
+        status = subprocess.run(argv, stdout=sys.stderr, check=False).returncode
+    except OSError as error:
+        status = error
+    if status != 0:
+        print(f"warning: {argv[0]} failed: {status}", file=sys.stderr)
+    return status == 0

@@ -1,0 +1,93 @@
+"""The machine's own limits, as small programs that a run measures between the systems. Run by systems.py:
+
+    limits.py send FILE IP:PORT            sends the file to who connects first, with sendfile
+    limits.py socket IP:PORT OUT SIZE      receives and drops
+    limits.py socket-write IP:PORT OUT SIZE    receives, gathers 1 MiB, writes
+    limits.py sha256 FILE OUT SIZE         hashes a file in the page cache, pieces of 1 MiB
+    limits.py write FILE OUT SIZE          writes a new file
+    limits.py write-fsync FILE OUT SIZE    and waits for the disk
+
+Each works in units of 1 MiB, so that Python's own share is small, and prints "done" at the end of its work.
+"""
+
+import hashlib
+import mmap
+import os
+import socket
+import sys
+
+MIB = 1 << 20
+
+
+def split(where):
+    """An address in the form that sockets take."""
+    ip, _, port = where.rpartition(":")
+    return ip, int(port)
+
+
+def send(path, where):
+    """Serves one connection."""
+    with socket.create_server(split(where)) as listener, open(path, "rb") as file:
+        peer, _ = listener.accept()
+        with peer:
+            size, at = os.fstat(file.fileno()).st_size, 0
+            while at < size:
+                at += os.sendfile(peer.fileno(), file.fileno(), at, min(MIB, size - at))
+
+
+def receive(where, out, size):
+    """Receives `size` bytes; writes them to `out` by the MiB unless that is None."""
+    buffer = memoryview(bytearray(MIB))
+    at = 0
+    with socket.create_connection(split(where)) as peer:
+        file = open(out, "xb", buffering=0) if out else None
+        while at < size:
+            unit = min(MIB, size - at)
+            filled = 0
+            while filled < unit:
+                got = peer.recv_into(buffer[filled:unit])
+                if got == 0:
+                    sys.exit(f"error: the connection ended at byte {at + filled} of {size}")
+                filled += got
+            if file:
+                file.write(buffer[:unit])
+            at += unit
+        if file:
+            file.close()
+
+
+def sha256(path):
+    """Hashes every MiB of a file by itself."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+        for at in range(0, len(view), MIB):
+            with view[at : at + MIB] as piece:
+                hashlib.sha256(piece).digest()
+
+
+def write(out, size, sync):
+    """Writes `size` bytes to a new file."""
+    block = memoryview(os.urandom(MIB))
+    with open(out, "xb", buffering=0) as file:
+        for at in range(0, size, MIB):
+            file.write(block[: min(MIB, size - at)])
+        if sync:
+            os.fsync(file.fileno())
+
+
+def main(words):
+    """Does what the command line says."""
+    if words[0] == "send":
+        send(words[1], words[2])
+        return
+    what, source, out, size = words[0], words[1], words[2], int(words[3])
+    if what == "sha256":
+        sha256(source)
+    elif what.startswith("write"):
+        write(out, size, what == "write-fsync")
+    else:
+        receive(source, out if what == "socket-write" else None, size)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
