@@ -47,6 +47,17 @@ impl Truth {
     }
 }
 
+/// What has left one node of one object.
+#[derive(Clone, Debug, Default)]
+pub struct Left {
+    /// How often each piece left, by its first block.
+    pub pieces: Vec<u32>,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Payload bytes that had left when the last piece left for the first time.
+    pub bytes_until_all: Option<u64>,
+}
+
 /// The book of what must hold.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
@@ -54,6 +65,7 @@ pub(crate) struct Check {
     truths: BTreeMap<ObjectId, Truth>,
     /// Where each node keeps each object, and where it may be in the meantime.
     places: BTreeMap<(usize, ObjectId), BTreeSet<PathBuf>>,
+    pub(crate) left: BTreeMap<(usize, ObjectId), Left>,
     pub(crate) corrupt_found: u64,
     pub(crate) may_blame: BTreeSet<usize>,
 }
@@ -217,6 +229,7 @@ impl Watch {
                     self.message(side, message, who, nodes, check)
                 }
                 Ok(Some(Incoming::Data { head, offset, bytes })) => {
+                    self.count(who[0], &head, offset, bytes.len(), check);
                     self.data(side, &head, offset, bytes, check)
                 }
                 Ok(Some(Incoming::Skipped { .. })) => Ok(()),
@@ -301,6 +314,29 @@ impl Watch {
         match pieces.iter().find(|piece| !check.holds(who[0], disk, *object, **piece)) {
             Some(piece) => Err(format!("offers piece {piece} of {object:?}, which it has not")),
             None => Ok(()),
+        }
+    }
+
+    fn count(
+        &self,
+        from: usize,
+        head: &protocol::message::DataHead,
+        offset: u32,
+        len: usize,
+        check: &mut Check,
+    ) {
+        let Some(object) = self.objects.get(&head.block.channel.0) else { return };
+        let Some(truth) = check.truths.get(object) else { return };
+        let count = truth.manifest.geometry().piece_count();
+        let left = check.left.entry((from, *object)).or_default();
+        left.pieces.resize(usize::try_from(count).unwrap_or(0), 0);
+        let Some(piece) = left.pieces.get_mut(head.block.piece as usize) else { return };
+        left.bytes += len as u64;
+        if head.block.begin == 0 && offset == 0 {
+            *piece += 1;
+        }
+        if left.bytes_until_all.is_none() && left.pieces.iter().all(|times| *times > 0) {
+            left.bytes_until_all = Some(left.bytes);
         }
     }
 

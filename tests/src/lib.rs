@@ -12,6 +12,7 @@ mod link;
 mod node;
 mod world;
 
+pub use check::Left;
 pub use content::Tree;
 pub use disk::Disk;
 pub use node::{Life, NodeKey, Profile, Twist};

@@ -431,7 +431,7 @@ impl World {
         }
     }
 
-    pub(crate) fn left(&mut self, key: EndKey, len: usize) {
+    pub(crate) fn segment_left(&mut self, key: EndKey, len: usize) {
         let Some(index) = self.end(key).map(|end| end.node) else { return };
         self.nodes[index].uplink.busy = false;
         if let Some(end) = self.end_mut(key) {

@@ -15,7 +15,7 @@ use reactor::{Action, ConnId, ConnectError, Event, Rng, Time};
 use sha2::{Digest as _, Sha256};
 use tracker::store::MemoryStore;
 
-use crate::check::Check;
+use crate::check::{Check, Left};
 use crate::disk::Disk;
 use crate::link::{Link, Parcel};
 use crate::node::{EndKey, Job_, Life, Node, NodeKey, Profile, Spec, Twist, address};
@@ -230,6 +230,12 @@ impl World {
     /// Says that others may rightly find this node corrupt.
     pub fn may_blame(&mut self, key: NodeKey) {
         self.check.may_blame.insert(key.0);
+    }
+
+    /// What has left a node, object by object.
+    pub fn left(&self, key: NodeKey) -> Vec<Left> {
+        let mine = self.check.left.iter().filter(|((node, _), _)| *node == key.0);
+        mine.map(|(_, left)| left.clone()).collect()
     }
 
     /// How often somebody was found corrupt.
@@ -488,7 +494,7 @@ impl World {
             What::Wake { node, .. } => self.wake(node),
             What::Pump(end) => self.pump(end),
             What::Read(end) => self.read(end),
-            What::Left { end, len } => self.left(end, len),
+            What::Left { end, len } => self.segment_left(end, len),
             What::Arrive { end, parcel, counted } => self.arrive(end, parcel, counted),
             What::Syn { from, epoch, conn, remote } => self.syn(from, epoch, conn, remote),
             What::Accepted { end, remote } => self.accepted(end, remote),

@@ -40,7 +40,7 @@ fn a_folder_of_many_small_files_in_many_scripts() {
 fn an_empty_file_and_an_empty_folder() {
     let mut rig = Rig::new(3);
     let file = Tree::file(1, 0);
-    let folder = Tree::default().with_folder("");
+    let folder = Tree::default().with_folder("nothing/in it");
     rig.seeder("empty", &file);
     rig.seeder("hollow", &folder);
     rig.published(2);

@@ -98,15 +98,15 @@ fn a_fetch_ends_without_the_tracker() {
 
 #[test]
 fn a_file_changes_while_it_is_served() {
-    let harm: [fn(&tests::Disk); 3] = [
+    let harm: [fn(&tests::Disk); 2] = [
         |disk| disk.truncate("/share/movie.bin", 100_000),
         |disk| disk.tamper("/share/movie.bin", 3_000_000, b"edited"),
-        |disk| disk.delete("/share/movie.bin"),
     ];
     for harm in harm {
         let mut rig = Rig::new(4);
         let tree = Tree::file(7, 4_000_000);
-        let seeder = rig.seeder("movie.bin", &tree);
+        let slow = Profile { up: 1_000_000, ..Profile::default() };
+        let seeder = rig.seeder_with("movie.bin", &tree, slow);
         rig.published(1);
         rig.world.may_blame(seeder);
         let fetcher = rig.fetcher("movie.bin");
@@ -194,11 +194,7 @@ fn a_seeder_that_sends_nothing_does_not_stop_the_fetch() {
 fn a_peer_that_comes_during_the_fetch_is_used() {
     let mut rig = Rig::new(8);
     let tree = Tree::file(7, 20_000_000);
-    let slow = Profile { up: 500_000, ..Profile::default() };
-    let first =
-        rig.world.add_peer("slow", jobs::seed(&["/share/movie.bin"]), &[rig.tracker], slow);
-    rig.world.disk(first).put("/share/movie.bin", &tree);
-    rig.world.start(first);
+    rig.seeder_with("movie.bin", &tree, Profile { up: 500_000, ..Profile::default() });
     rig.published(1);
     let fetcher = rig.fetcher("movie.bin");
     or_panic(rig.world.run_for(Duration::from_secs(3)));

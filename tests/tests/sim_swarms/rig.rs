@@ -22,9 +22,13 @@ impl Rig {
 
     /// A running seeder of `/share/NAME`.
     pub(crate) fn seeder(&mut self, name: &str, tree: &Tree) -> NodeKey {
+        self.seeder_with(name, tree, Profile::default())
+    }
+
+    /// The same with another connection.
+    pub(crate) fn seeder_with(&mut self, name: &str, tree: &Tree, profile: Profile) -> NodeKey {
         let path = format!("/share/{name}");
-        let key =
-            self.world.add_peer("seeder", jobs::seed(&[&path]), &[self.tracker], Profile::default());
+        let key = self.world.add_peer("seeder", jobs::seed(&[&path]), &[self.tracker], profile);
         self.world.disk(key).put(&path, tree);
         self.world.start(key);
         key
