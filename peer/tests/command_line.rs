@@ -42,7 +42,7 @@ fn help_and_version_go_to_stdout_and_mistakes_to_stderr() {
 }
 
 #[test]
-fn a_metafile_is_made_and_shown_offline() {
+fn a_metafile_is_made_shown_and_verified_offline() {
     let here = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| told(&peer(here.path(), words));
     fs::create_dir_all(here.path().join("demo/sub")).unwrap();
@@ -58,6 +58,13 @@ fn a_metafile_is_made_and_shown_offline() {
     let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let (code, out, err) = run(&["info", "demo.swarm", "--sums"]);
     assert_eq!((code, out, err), (0, format!("{abc}  a\n{nothing}  sub/empty\n"), String::new()));
+
+    assert_eq!(run(&["verify", "demo.swarm", "demo", "-q"]), (0, String::new(), String::new()));
+    fs::write(here.path().join("demo/a"), "abd").unwrap();
+    let (code, out, err) = run(&["verify", "demo.swarm", "demo"]);
+    assert_eq!(code, 8, "{err}");
+    assert!(out.starts_with("a: "), "{out}");
+    assert!(err.contains("error: demo is not 'demo'"), "{err}");
 }
 
 #[test]

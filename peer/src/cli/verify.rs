@@ -13,7 +13,7 @@ use super::report::{About, Moment, Report, choose};
 use super::runtime::{Plan, run, workers};
 use super::target::{self, Wanted};
 use super::{Command, Shell};
-use crate::job::Job;
+use crate::job::{Job, Target};
 use crate::notice::{Failure, Notice, Status, VerifyProblem};
 
 /// `peer verify`.
@@ -44,7 +44,11 @@ fn verify(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
     args.finish()?;
     std::fs::symlink_metadata(&path).map_err(|error| CliError::file("verify", &path, &error))?;
 
-    let trackers = tracking.trackers(&trackers);
+    // With a metafile there is nothing to ask anybody.
+    let trackers = match &target {
+        Target::Manifest { .. } => Vec::new(),
+        Target::Name { .. } | Target::Exact { .. } => tracking.trackers(&trackers),
+    };
     let context = Context { command, subject: typed.clone(), trackers: trackers.clone() };
     let about = About {
         tracker: trackers.first().cloned(),

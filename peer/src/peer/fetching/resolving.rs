@@ -132,13 +132,9 @@ impl Peer {
             return;
         }
         fetch.inner = 0;
-        if let Target::Manifest { manifest, .. } = &fetch.target {
-            // We know what it is, and wait for somebody who has it.
-            let record = unnamed_record(manifest, fetch.name());
-            fetch.state = State::GettingManifest;
-            fetch.record = Some(record.clone());
+        if let Target::Manifest { .. } = &fetch.target {
             fetch.next_find = now + FIND_WHEN_ALONE;
-            self.enter_swarm(now, fetch, &record, out);
+            self.enter_known(now, fetch, out);
         } else if now.since(fetch.started) < fetch.wait() {
             fetch.next_find = now + WAIT_POLL;
         } else if by_name {
@@ -151,12 +147,24 @@ impl Peer {
         }
     }
 
+    /// Goes on without the tracker if we know already what it is; who has it may be told later.
+    fn enter_known(&mut self, now: Time, fetch: &mut Fetch, out: &mut Actions<Task>) {
+        let Target::Manifest { manifest, .. } = &fetch.target else { return };
+        let record = unnamed_record(manifest, fetch.name());
+        fetch.state = State::GettingManifest;
+        fetch.record = Some(record.clone());
+        self.enter_swarm(now, fetch, &record, out);
+    }
+
     pub(in crate::peer) fn tick_search(
         &mut self,
         now: Time,
         fetch: &mut Fetch,
         out: &mut Actions<Task>,
     ) {
+        if fetch.state == State::Resolving {
+            self.enter_known(now, fetch, out);
+        }
         let alone = fetch
             .swarm
             .and_then(|key| self.swarms.get(&key))
