@@ -20,7 +20,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from connection import Ended
+from connection import Ended, capture_to
 from peer import Peer, TrackerClient, parse_address, seed_object
 from session import MANIFEST_PIECE, Session
 
@@ -69,8 +69,11 @@ def main() -> int:
     parser.add_argument("how", choices=WAYS)
     parser.add_argument("path")
     parser.add_argument("--tracker", required=True)
+    parser.add_argument("--capture", help="record all connections to this pcap file")
+    args = parser.parse_args()
+    capture_to(args.capture)
     try:
-        asyncio.run(misbehave(parser.parse_args()))
+        asyncio.run(misbehave(args))
     except KeyboardInterrupt:
         pass
     return 0

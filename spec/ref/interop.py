@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs transfers between implementations, and checks the files and, where a reference program takes part, the capture.
 
-    interop.py [--peer PROGRAM --tracker PROGRAM] [--case NAME]... [--keep]
+    interop.py [--peer PROGRAM --tracker PROGRAM] [--case NAME]... [--only COMBINATION] [--repeat N] [--keep]
 
 Without programs, the reference implementation is run against itself. With them, each case is run in every combination
 of {ref, starling} as tracker, seeder and fetcher that has at least one starling. Exit code 1 if anything fails.
@@ -25,6 +25,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 REF = Path(__file__).resolve().parent
 VERIFY = REF.parent / "tools" / "verify_capture.py"
+PROBE = REF.parent / "tools" / "probe.py"
 NAME = "cases/thing"
 
 
@@ -61,6 +62,7 @@ class Case:
     make: object
     seeders: int = 1
     bad: str | None = None  # how one more seeder misbehaves, see bad_peer.py
+    probe: bool = False  # send every frame vector to tracker and seeder first, see tools/probe.py
 
 
 CASES = {
@@ -77,6 +79,7 @@ CASES = {
     "rejecting-seeder": Case(one_file(2_000_000), bad="reject"),
     "window-zero": Case(one_file(2_000_000), bad="window"),
     "hangs-up": Case(one_file(2_000_000), bad="hangup"),
+    "probe": Case(one_file(600_000), probe=True),
 }
 
 
@@ -87,8 +90,8 @@ class Failure(Exception):
 class Run:
     """One case in one combination, in a folder of its own."""
 
-    def __init__(self, programs: dict[str, str], folder: Path):
-        self.programs, self.folder = programs, folder
+    def __init__(self, programs: dict[str, str], folder: Path, timeout: float):
+        self.programs, self.folder, self.timeout = programs, folder, timeout
         self.started: list[subprocess.Popen] = []
         self.count = 0
 
@@ -119,20 +122,27 @@ class Run:
             command = [self.programs["tracker"], "--listen", "127.0.0.1:0", "--data-dir", ":memory:"]
         return self.start(command, r"listening on ([\d.]+:\d+)")[1]
 
-    def seed(self, kind: str, tracker: str, path: Path) -> None:
+    def seed(self, kind: str, tracker: str, path: Path) -> str:
+        """Where the seeder accepts connections."""
         if kind == "ref":
             command = [sys.executable, str(REF / "peer.py"), "seed", str(path), "--name", NAME, "--tracker", tracker,
                        *self.capture()]
-            self.start(command, r"(seeding) ")
+            return "127.0.0.1:" + self.start(command, r"seeding .* on port (\d+)")[1]
         else:
             # The state folder holds the key of the name: all seeders are the same publisher.
             state = self.folder / f"state-seed-{self.count}"
             command = [self.programs["peer"], "seed", str(path), "--name", NAME, "-T", tracker, "--listen", "127.0.0.1:0",
                        "--state-dir", str(state)]
-            self.start(command, r"(published|shared|serving) ")
+            # It says where it listens before it says what it has published.
+            return self.start(command, r"(?s)listening on ([\d.]+:\d+).*published ")[1]
+
+    def probe(self, address: str) -> None:
+        done = subprocess.run([sys.executable, str(PROBE), address], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failure(f"probe: {done.stdout[-1500:]}{done.stderr[-500:]}")
 
     def misbehave(self, how: str, tracker: str, path: Path) -> None:
-        command = [sys.executable, str(REF / "bad_peer.py"), how, str(path), "--tracker", tracker]
+        command = [sys.executable, str(REF / "bad_peer.py"), how, str(path), "--tracker", tracker, *self.capture()]
         self.start(command, r"(misbehaving)")
 
     def fetch(self, kind: str, tracker: str, out: Path) -> Path:
@@ -143,7 +153,7 @@ class Run:
         else:
             command = [self.programs["peer"], "fetch", NAME, "-T", tracker, "--listen", "127.0.0.1:0", "-o", str(out),
                        "--state-dir", str(self.folder / "state-fetch")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=self.timeout, check=False)
         (self.folder / "fetch.log").write_text(done.stdout + done.stderr)
         if done.returncode:
             raise Failure(f"fetch ended with {done.returncode}: {(done.stdout + done.stderr)[-400:]}")
@@ -170,14 +180,17 @@ def tree(path: Path) -> dict[str, tuple]:
             for p in path.rglob("*")}
 
 
-def run_case(case: Case, kinds: tuple[str, str, str], programs: dict[str, str], folder: Path) -> None:
-    run = Run(programs, folder)
+def run_case(case: Case, kinds: tuple[str, str, str], run: Run) -> None:
     tracker_kind, seeder, fetcher = kinds
+    folder = run.folder
     path = folder / "source"
     case.make(path)
     try:
         tracker = run.tracker(tracker_kind)
-        run.seed(seeder, tracker, path)
+        address = run.seed(seeder, tracker, path)
+        if case.probe:
+            run.probe(tracker)
+            run.probe(address)
         for _ in range(case.seeders - 1):
             run.misbehave("none", tracker, path)
         if case.bad:
@@ -187,7 +200,7 @@ def run_case(case: Case, kinds: tuple[str, str, str], programs: dict[str, str], 
             raise Failure("the files differ")
     finally:
         run.stop()
-    captures = [str(p) for p in folder.glob("*.pcap")]
+    captures = [] if case.probe else [str(p) for p in folder.glob("*.pcap")]
     if captures:
         # What the bad seeder of that case sends is in the capture, too.
         allow = ["--allow", "P-47"] if case.bad == "corrupt" else []
@@ -201,19 +214,24 @@ def main() -> int:
     parser.add_argument("--peer")
     parser.add_argument("--tracker")
     parser.add_argument("--case", action="append", choices=sorted(CASES))
+    parser.add_argument("--only", action="append", help="a combination, as starling-ref-starling: tracker, seeder, fetcher")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=60, help="seconds for one fetch")
     parser.add_argument("--keep", action="store_true", help="keep the folders of what failed")
     args = parser.parse_args()
     programs = {"peer": args.peer, "tracker": args.tracker}
     combinations = [("ref", "ref", "ref")]
     if args.peer and args.tracker:
         combinations = [c for c in itertools.product(("ref", "starling"), repeat=3) if "starling" in c]
+    if args.only:
+        combinations = [c for c in combinations if "-".join(c) in args.only]
     failures = 0
-    for name, kinds in itertools.product(args.case or CASES, combinations):
+    for name, kinds, _ in itertools.product(args.case or CASES, combinations, range(args.repeat)):
         folder = Path(tempfile.mkdtemp(prefix="swp-interop-"))
         label = f"{name}: tracker {kinds[0]}, seeder {kinds[1]}, fetcher {kinds[2]}"
         begin = time.monotonic()
         try:
-            run_case(CASES[name], kinds, programs, folder)
+            run_case(CASES[name], kinds, Run(programs, folder, args.timeout))
             print(f"ok    {label} ({time.monotonic() - begin:.1f} s)", flush=True)
         except (Failure, subprocess.TimeoutExpired) as failure:
             failures += 1
