@@ -51,8 +51,7 @@ place=$("$bin/peer" fetch demo --tracker "$address" --listen 127.0.0.1:0 --outpu
     --state-dir "$work/fetcher")
 
 echo "== comparing $place with $folder" >&2
-# Symbolic links are not part of an object, so they are not compared.
-diff -r --no-dereference "$folder" "$place" | grep -v 'is a symbolic link' | grep -v '^Only in' || true
+# Files and their bytes; symbolic links are not part of an object.
 (cd "$folder" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$work/expected"
 (cd "$place" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$work/got"
 cmp "$work/expected" "$work/got"
