@@ -15,7 +15,7 @@ import threading
 MIB = 1 << 20
 PIECE = 16 * MIB  # one ballast file
 SLACK = 128 * MIB  # pages freed ahead of their use: some 50 ms of the fastest transfer, under 1 s of a slow one
-POLL = 0.004  # seconds
+POLL = 0.005  # seconds
 
 
 def free_bytes():
@@ -39,20 +39,22 @@ def background_threshold():
 class Ballast:
     """Files of `size` bytes in all in `folder`; `with` it, they shrink as memory is taken.
 
-    Creating it writes the files, so create it last, right before the run. `left` afterwards tells how many bytes were never
-    needed: 0 means that there was too little ballast and the end of the run met cold pages.
+    Creating it writes the files, so create it last, right before the run. `short` afterwards tells how many bytes more than
+    all of the ballast were taken: above 0, the end of the run may have met cold pages.
     """
 
     def __init__(self, folder, size):
         self.files = []
         self.deleted = 0
+        self.short = 0
         self.stop = threading.Event()
         self.thread = None
         block = bytes(MIB)
         os.makedirs(folder, exist_ok=True)
         # Dirty files cost no disk at all, not even when they are deleted, as long as no write-back begins. Where there
-        # are too many of them for that, write-back is done now rather than during the run.
-        settle = 2 * size > background_threshold()
+        # are too many of them for that, write-back is done now rather than during the run. What the run writes takes the
+        # place of what is deleted, so it does not count.
+        settle = size + SLACK > background_threshold()
         for number in range(-(-size // PIECE)):
             path = os.path.join(folder, f"{number}")
             with open(path, "wb", buffering=0) as file:
@@ -61,11 +63,6 @@ class Ballast:
                 if settle:
                     os.fsync(file.fileno())
             self.files.append(path)
-
-    @property
-    def left(self):
-        """Bytes that are still held."""
-        return len(self.files) * PIECE
 
     def __enter__(self):
         self.start = free_bytes()
@@ -77,6 +74,8 @@ class Ballast:
     def __exit__(self, *_):
         self.stop.set()
         self.thread.join()
+        if not self.files:
+            self.short = max(0, self.start - free_bytes())
 
     def discard(self):
         """Deletes what is left."""

@@ -10,6 +10,7 @@ How it measures: in each round every system runs once, in an order that shifts f
 servers are started, the disk is settled, the source is read into the page cache, and ballast is laid out (see ballast.py: on
 virtual machines a transfer into cold pages measures the hypervisor). The clock runs from the start of the fetching program
 until the data is whole, checked as far as the system checks at all, and in its file; of several fetchers, until the last one.
+(libtorrent's programs stay and serve the others until then; ours end by themselves, and their end is in their time.)
 Afterwards every fetched file is compared with the source; a run with a wrong byte counts as failed. CPU seconds are those
 of the fetchers and of the servers during the fetch, children included, and ours include the tracker. Times differ between
 machines and hours: compare ratios of one run.
@@ -40,6 +41,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MIB = 1 << 20
 HEADROOM = 384 * MIB  # ballast for what the programs take besides the file
+SHORT = 0.1  # seconds that a fetch must take for samples of its memory to mean something
 SETTLE = 0.1  # seconds for servers to close connections and to be charged for it
 
 
@@ -114,7 +116,7 @@ def same(one, other):
     return all(left == right for left, right in zip(blocks(one), blocks(other), strict=True))
 
 
-def measure(system, scenario, source, work, ballast_wanted):
+def measure(system, scenario, source, work, given):
     """One run: what it took, as a record for the results. Raises BenchError when it fails."""
     sampler = Sampler()
     ballast = None
@@ -122,21 +124,21 @@ def measure(system, scenario, source, work, ballast_wanted):
         run = Run(scenario, network, source, tempfile.mkdtemp(prefix="run-", dir=work), sampler)
         try:
             system.start(run)
-            os.sync()
+            if not given.smoke:
+                os.sync()
             warm(source)
-            size = scenario.delivered + min(HEADROOM, 4 * scenario.delivered) if ballast_wanted else 0
+            size = scenario.delivered + min(HEADROOM, 4 * scenario.delivered) if not given.no_ballast else 0
             ballast = Ballast(os.path.join(run.folder, "ballast"), size)
             before = [tree_cpu(server.pid) for server in run.servers]
-            machine_before = machine.busy_seconds()
+            machine_before, own_before = machine.busy_seconds(), time.process_time()
             with ballast:
                 for number in range(scenario.fetchers):
                     system.fetch(run, number)
                 await_all(run.fetchers, scenario.seconds())
-            machine_busy = machine.busy_seconds() - machine_before
+            machine_busy, own = machine.busy_seconds() - machine_before, time.process_time() - own_before
             time.sleep(SETTLE)
             after = [tree_cpu(server.pid) for server in run.servers]
             sampler.look()
-            left = ballast.left
             for number in range(scenario.fetchers):
                 result = system.result(run, number)
                 if result is not None and not (os.path.isfile(result) and same(source, result)):
@@ -152,19 +154,29 @@ def measure(system, scenario, source, work, ballast_wanted):
     record = {
         "wall": max(fetcher.done_at for fetcher in run.fetchers) - start,
         "walls": [fetcher.done_at - fetcher.started_at for fetcher in run.fetchers],
-        "seed_cpu": [sum(pair[part] for pair in after) - sum(pair[part] for pair in before) for part in (0, 1)],
+        "seed_cpu": spent(before, after),
         "fetch_cpu": [sum(fetcher.cpu()[part] for fetcher in run.fetchers) for part in (0, 1)],
         "seed_anon": peaks.get("seed", (None, None))[0],
         "seed_hwm": peaks.get("seed", (None, None))[1],
         "fetch_anon": peaks.get("fetch", (None, None))[0],
         "fetch_hwm": peaks.get("fetch", (None, None))[1],
+        "bench_cpu": own,
         "ballast": size,
-        "ballast_left": left,
+        "ballast_short": ballast.short,
     }
+    if record["wall"] < SHORT:
+        record["fetch_anon"] = record["fetch_hwm"] = None
     used = sum(record["seed_cpu"]) + sum(record["fetch_cpu"])
-    # Includes what the benchmark itself does meanwhile: looking at memory and deleting ballast.
-    record["other_busy"] = max(0.0, machine_busy - used) / record["wall"] / os.cpu_count()
+    record["other_busy"] = max(0.0, machine_busy - used - own) / record["wall"] / os.cpu_count()
+    system.amend(run, record)
     return record
+
+
+def spent(before, after):
+    """[user, system] CPU seconds between two looks at all servers."""
+    user, system = (sum(pair[part] for pair in after) - sum(pair[part] for pair in before) for part in (0, 1))
+    # The sum is exact, its parts are estimates.
+    return [max(0.0, user + min(0.0, system)), max(0.0, system + min(0.0, user))]
 
 
 def chosen(names, wanted, what):
@@ -195,18 +207,19 @@ def rounds(scenario, systems, given, work, runs):
         make_source(source, scenario.size)
     for system in systems:
         system.prepare(source, work)
-    for number in range(given.rounds * (1 if given.smoke else scenario.repeat)):
+    times = given.rounds * (1 if given.smoke else scenario.repeat)
+    for number in range(times):
         shift = number % max(1, len(systems))
         for system in systems[shift:] + systems[:shift]:
             record = {"scenario": scenario.name, "system": system.name, "round": number}
             try:
-                record.update(measure(system, scenario, source, work, not given.no_ballast))
+                record.update(measure(system, scenario, source, work, given))
                 said = f"{record['wall']:.3f} s"
             except BenchError as error:
                 record["error"] = str(error)
                 said = f"FAILED: {error}"
             runs.append(record)
-            print(f"{scenario.name} {number + 1}/{given.rounds * scenario.repeat} {system.name}: {said}", file=sys.stderr)
+            print(f"{scenario.name} {number + 1}/{times} {system.name}: {said}", file=sys.stderr)
 
 
 def main():
@@ -222,12 +235,16 @@ def main():
     picked = [systems[name] for name in chosen(systems, given.only, "system")]
     check_space(given.work_dir, wanted)
     missing = []
+    able = {scenario.name: [] for scenario in wanted}
     for scenario in wanted:
         for system in picked:
+            if not system.belongs(scenario):
+                continue
             if reason := system.why_not(scenario):
                 missing.append({"scenario": scenario.name, "system": system.name, "reason": reason})
                 print(f"{scenario.name}: not run: {system.name}: {reason}", file=sys.stderr)
-    left_out = {(entry["scenario"], entry["system"]) for entry in missing}
+            else:
+                able[scenario.name].append(system)
     if given.list:
         print("\n".join(f"{scenario.name}: {scenario.title}" for scenario in wanted))
         print("\n".join(system.name for system in picked))
@@ -239,7 +256,8 @@ def main():
             {"name": s.name, "title": s.title, "size": s.size, "seeders": s.seeders, "fetchers": s.fetchers} for s in wanted
         ],
         "systems": [{"name": s.name, "verifies": s.verifies, "durable": s.durable} for s in picked],
-        "versions": {s.name: s.version() for s in picked if any((w.name, s.name) not in left_out for w in wanted)},
+        "versions": {s.name: s.version() for s in picked if any(s in fit for fit in able.values())},
+        "smoke": given.smoke,
         "rounds": given.rounds,
         "ballast": not given.no_ballast,
         "missing": missing,
@@ -247,8 +265,7 @@ def main():
     }
     try:
         for scenario in wanted:
-            able = [system for system in picked if (scenario.name, system.name) not in left_out]
-            rounds(scenario, able, given, work, report["runs"])
+            rounds(scenario, able[scenario.name], given, work, report["runs"])
     except KeyboardInterrupt:
         print("interrupted: the results are of what was done", file=sys.stderr)
         report["interrupted"] = True

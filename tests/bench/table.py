@@ -18,6 +18,7 @@ class Results:
     """The good runs of one scenario."""
 
     def __init__(self, report, scenario):
+        self.report = report
         self.scenario = scenario
         self.runs = {}
         self.failed = []
@@ -132,12 +133,12 @@ def limits_text(report, results):
     for name in named:
         walls = results.values(name, wall)
         rows.append([
-            f"{name[6:]} {about[name]}",
+            f"{name[6:]}: {about[name]}",
             f"{median(walls):.3f} ({min(walls):.3f}–{max(walls):.3f})",
             figure(results.cpu_per_gib(name)),
             figure(results.ratio(OURS, name)),
         ])
-    text = ["", "Limits measured in the same run (their start, about 0.02 s of Python, is in them):", ""]
+    text = ["", "Limits measured in the same run, with the smallest possible programs:", ""]
     text += lines_of(["limit", "wall s (min–max)", "CPU s/GiB", f"{OURS} ÷ limit"], rows)
     parts = [results.median(f"limit:{name}", cpu) for name in ("socket", "sha256", "write")]
     hashing = results.median("limit:sha256", wall)
@@ -199,22 +200,32 @@ def goals_table(results):
             if should is not None:
                 verdict += ", aim met" if got <= should else ", aim not yet"
         rows.append([what, figure(got), figure(must), figure(should), verdict])
+    if results.report["smoke"]:
+        return ["", "No goal is judged in a smoke run."]
     return ["", *lines_of(["goal (at most)", "measured", "must", "aim", "stands"], rows)] if rows else []
 
 
 def remarks(report, results):
     """What a reader has to know before trusting the figures: failures, disturbed runs, too little ballast."""
     text = []
+    reasons = {}
     for entry in report["missing"]:
         if entry["scenario"] == results.scenario["name"]:
-            text.append(f"* not run: {entry['system']}: {entry['reason']}")
+            reasons.setdefault(entry["reason"], []).append(entry["system"])
+    text += [f"* not run: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
     for record in results.failed:
         text.append(f"* failed: {record['system']}, round {record['round'] + 1}: {record['error']}")
     every = [record for records in results.runs.values() for record in records]
     disturbed = sum(record["other_busy"] > BUSY and record["wall"] > 0.25 for record in every)
     if disturbed:
-        text.append(f"* disturbed: during {disturbed} of {len(every)} runs other programs took over {BUSY:.0%} of the machine")
-    short = sum(record["ballast"] > 0 and record["ballast_left"] == 0 for record in every)
+        text.append(
+            f"* disturbed: during {disturbed} of {len(every)} runs other programs took over {BUSY:.0%} of the machine"
+            + (", so no verdict above counts: run it again on a quiet machine" if 4 * disturbed > len(every) else "")
+        )
+    own = [record["bench_cpu"] / record["wall"] for record in every if record["wall"] > 0.25]
+    if own:
+        text.append(f"* the benchmark itself, looking at memory and deleting ballast, took {median(own):.0%} of a core")
+    short = sum(record["ballast"] > 0 and record["ballast_short"] > 0 for record in every)
     if short:
         text.append(f"* in {short} of {len(every)} runs the ballast was used up: the last pages may have been cold")
     return ["", *text] if text else []
@@ -244,7 +255,7 @@ def render(report):
         "",
         "Wall: from the start of the fetching program until the data is whole, checked as said and in its file, of the last "
         "fetcher; each file was then compared with the source. ÷: times as long as ours. CPU: servers (ours: with tracker) and "
-        "fetchers, children included; 10 ms resolution for servers. RssAnon: sampled peak of one process tree; VmHWM counts mapped "
+        "fetchers, children included. RssAnon: sampled peak of one process tree; VmHWM counts mapped "
         "file pages, too.",
         "",
         "Versions: " + "; ".join(f"{name}: {version}" for name, version in report["versions"].items() if "limit:" not in name) + ".",
