@@ -19,7 +19,9 @@ struct Part {
     data: Vec<u8>,
     /// Bytes from the start of the piece that were asked for.
     requested: u32,
-    /// Bytes that came; blocks may come in any order.
+    /// Where the blocks begin that were asked for.
+    asked: Vec<u32>,
+    /// Bytes of them that came; blocks may come in any order.
     received: u32,
 }
 
@@ -82,6 +84,7 @@ impl Transfer {
         let piece_len = geometry.span(part.piece).len;
         let len = block_len(piece_len).clamp(1, piece_len - part.requested);
         let block = geometry.block(part.piece, part.requested, len)?;
+        part.asked.push(part.requested);
         part.requested += len;
         Some(block)
     }
@@ -106,17 +109,20 @@ impl Transfer {
         let mut data = self.pool.pop().unwrap_or_default();
         data.resize(len, 0);
         self.buffered += len;
-        parts.push(Part { piece, data, requested: 0, received: 0 });
+        parts.push(Part { piece, data, requested: 0, asked: Vec::new(), received: 0 });
         Some(parts.len() - 1)
     }
 
-    /// Puts bytes where they belong: `at` counts from the start of the piece. The session vouches that
-    /// they were asked for.
+    /// Puts bytes where they belong: `offset` counts from `begin`, where their block begins. The session
+    /// vouches that they were asked for at some time and that no byte of an answer comes twice; answers
+    /// to what was asked for before this piece was given up and begun anew do not count, because it is
+    /// asked for again.
     pub(crate) fn on_data(
         &mut self,
         conn: ConnId,
         piece: PieceIndex,
-        at: u32,
+        begin: u32,
+        offset: u32,
         bytes: &[u8],
     ) -> Arrived {
         let Some(parts) = self.parts.get_mut(&conn) else { return Arrived::Unwanted };
@@ -124,7 +130,10 @@ impl Transfer {
             return Arrived::Unwanted;
         };
         let part = &mut parts[index];
-        let start = at as usize;
+        if !part.asked.contains(&begin) {
+            return Arrived::Unwanted;
+        }
+        let start = begin as usize + offset as usize;
         let Some(room) = part.data.get_mut(start..start + bytes.len()) else {
             return Arrived::Unwanted;
         };
@@ -186,5 +195,35 @@ impl Transfer {
         if self.pool.len() * self.piece_size < self.budget {
             self.pool.push(data);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_what_was_called_off_does_not_count() {
+        let geometry = Geometry::new(17, [1 << 17]).expect("one piece");
+        let piece = geometry.piece(0).expect("the piece");
+        let mut picker = Picker::new(1);
+        picker.want(piece);
+        picker.seed_joined();
+        let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
+        let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
+        let mut ask = |transfer: &mut Transfer| {
+            transfer.next_block(conn, &theirs, &geometry, |_| 1 << 16, &mut rng)
+        };
+        let half = vec![1; 1 << 16];
+        ask(&mut transfer).expect("the first half");
+        ask(&mut transfer).expect("the second half");
+        transfer.drop_link(conn);
+        ask(&mut transfer).expect("the first half again");
+        let late = transfer.on_data(conn, piece, 1 << 16, 0, &half);
+        assert_eq!(late, Arrived::Unwanted, "it will be asked for again");
+        assert_eq!(transfer.on_data(conn, piece, 0, 0, &half), Arrived::Partly);
+        ask(&mut transfer).expect("the second half again");
+        let whole = transfer.on_data(conn, piece, 1 << 16, 0, &half);
+        assert_eq!(whole, Arrived::Whole(vec![1; 1 << 17]));
     }
 }

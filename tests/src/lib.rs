@@ -10,6 +10,7 @@ pub mod disk;
 pub mod jobs;
 mod link;
 mod node;
+pub mod plan;
 mod world;
 
 pub use check::Left;

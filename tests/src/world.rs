@@ -99,6 +99,7 @@ pub struct World {
     pub(crate) check: Check,
     hash: Sha256,
     trace: bool,
+    replay: Option<String>,
     same_time: u64,
     steps: u64,
 }
@@ -110,6 +111,7 @@ pub struct Stuck {
     seed: u64,
     at: Duration,
     nodes: Vec<String>,
+    replay: Option<String>,
 }
 
 impl fmt::Display for Stuck {
@@ -118,6 +120,9 @@ impl fmt::Display for Stuck {
         writeln!(f, "seed {} at {:.6} s of virtual time", self.seed, self.at.as_secs_f64())?;
         for node in &self.nodes {
             writeln!(f, "  {node}")?;
+        }
+        if let Some(replay) = &self.replay {
+            return write!(f, "replay with a trace: {replay}");
         }
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         write!(
@@ -151,10 +156,17 @@ impl World {
             cuts: BTreeSet::new(),
             check: Check::default(),
             hash: Sha256::new(),
+            replay: None,
             trace: std::env::var_os("SIM_TRACE").is_some(),
             same_time: 0,
             steps: 0,
         }
+    }
+
+    /// The command that replays this run, and whether to print all that happens.
+    pub fn set_replay(&mut self, command: String, trace: bool) {
+        self.replay = Some(command);
+        self.trace |= trace;
     }
 
     /// The seed that decides everything.
@@ -305,6 +317,12 @@ impl World {
             return;
         }
         node.disk.set_clock(self.now);
+        // What an earlier process left open for its last words ends here.
+        let ends: Vec<EndKey> = node.conns.values().copied().collect();
+        for end in ends {
+            self.close_end(end, false);
+        }
+        let node = &mut self.nodes[key.0];
         node.boot(self.now);
         self.reset_links_of(key.0);
         self.note(key.0, "start", 0, 0);
@@ -322,6 +340,13 @@ impl World {
         }
         self.nodes[key.0].end_process(Life::Down);
         self.nodes[key.0].disk.forget_process();
+    }
+
+    /// As [`World::kill`], unless it does not run.
+    pub fn kill_if_up(&mut self, key: NodeKey) {
+        if matches!(self.life(key), Life::Up | Life::Paused) {
+            self.kill(key);
+        }
     }
 
     /// Takes a node's power away: its connections go silent, and of its disk only what is durable is
@@ -374,7 +399,8 @@ impl World {
 
     /// What is left though every process has ended: connections, locks, tasks. `None` if nothing. [S15]
     pub fn leftovers(&self) -> Option<String> {
-        if let Some(link) = self.links.iter().flatten().next() {
+        let held = |link: &&Link| link.ends.iter().any(|end| end.known);
+        if let Some(link) = self.links.iter().flatten().find(held) {
             return Some(format!("a connection: {link:?}"));
         }
         let busy = |node: &&Node| !node.conns.is_empty() || node.program.is_some();
@@ -453,7 +479,8 @@ impl World {
     /// A run that failed for a reason of the test's own.
     pub fn stuck(&self, why: String) -> Stuck {
         let nodes = (0..self.nodes.len()).map(|index| self.line(index)).collect();
-        Stuck { why, seed: self.seed, at: self.elapsed(), nodes }
+        let replay = self.replay.clone();
+        Stuck { why, seed: self.seed, at: self.elapsed(), nodes, replay }
     }
 
     fn line(&self, index: usize) -> String {

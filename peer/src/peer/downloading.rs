@@ -109,6 +109,7 @@ impl Peer {
             if !link.session.request(request) {
                 // A cancelled request for the same block is not answered yet: leave the piece to others.
                 transfer.drop_piece(conn, geometry_piece);
+                link.session.cancel_piece(channel, piece);
                 return;
             }
             link.pipeline.on_requested(now, len);
@@ -144,7 +145,7 @@ impl Peer {
             return;
         };
         let Some(piece) = manifest.geometry().piece(piece) else { return };
-        match transfer.on_data(conn, piece, begin + offset, bytes) {
+        match transfer.on_data(conn, piece, begin, offset, bytes) {
             Arrived::Partly => {}
             Arrived::Unwanted => swarm.wasted += u64::from(len),
             Arrived::Whole(data) => self.on_piece(now, key, conn, link, piece, data, out),

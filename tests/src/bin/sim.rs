@@ -1,0 +1,89 @@
+//! `cargo sim`: random swarms with random trouble, one for each seed.
+//!
+//! `--seed N` runs one of them, `--trace` prints all that happens in it; `--count N` runs so many and
+//! `--minutes M` as many as fit, from `--from N` on.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use reactor::clock::Clock;
+use reactor::{Time, seed::random_seed};
+use tests::plan;
+
+#[derive(Default)]
+struct Args {
+    seed: Option<u64>,
+    from: Option<u64>,
+    count: Option<u64>,
+    minutes: Option<u64>,
+    trace: bool,
+}
+
+fn parse() -> Result<Args, String> {
+    let mut args = Args::default();
+    let mut given = std::env::args().skip(1);
+    while let Some(flag) = given.next() {
+        let slot = match flag.as_str() {
+            "--trace" => {
+                args.trace = true;
+                continue;
+            }
+            "--seed" => &mut args.seed,
+            "--from" => &mut args.from,
+            "--count" => &mut args.count,
+            "--minutes" => &mut args.minutes,
+            other => return Err(format!("unknown option '{other}'")),
+        };
+        let value = given.next().ok_or_else(|| format!("{flag} needs a number"))?;
+        *slot = Some(value.parse().map_err(|_| format!("{flag} needs a number, not '{value}'"))?);
+    }
+    Ok(args)
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn main() -> ExitCode {
+    let args = match parse() {
+        Ok(args) => args,
+        Err(problem) => {
+            eprintln!("{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]");
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(seed) = args.seed {
+        return match plan::run(seed, args.trace) {
+            Ok(outcome) => {
+                println!("{outcome:#?}");
+                ExitCode::SUCCESS
+            }
+            Err(stuck) => {
+                println!("{stuck}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let first = args.from.unwrap_or_else(|| random_seed().unwrap_or(1) >> 16);
+    let until = args.minutes.map(|minutes| Time::ZERO + Duration::from_secs(minutes * 60));
+    let count = args.count.unwrap_or(if until.is_some() { u64::MAX } else { 1_000 });
+    let clock = Clock::start();
+    let (mut done, mut steps, mut failed, mut virtual_time) = (0, 0, 0, Duration::ZERO);
+    while done < count && until.is_none_or(|until| clock.now() < until) {
+        match plan::run(first + done, false) {
+            Ok(outcome) => {
+                steps += outcome.steps;
+                virtual_time += outcome.took;
+            }
+            Err(stuck) => {
+                failed += 1;
+                println!("{stuck}\n");
+            }
+        }
+        done += 1;
+    }
+    let real = clock.now().since(Time::ZERO);
+    println!(
+        "{done} seeds from {first}, {failed} failed, {steps} events, {} h of virtual time in {} s",
+        virtual_time.as_secs() / 3600,
+        real.as_secs()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,375 @@
+//! A random swarm with random trouble, drawn from one seed.
+//!
+//! Each kind of trouble is part of a run or not, so that some runs are calm in each respect. Trouble
+//! lasts for a while, then everything heals: from then on every honest fetcher must complete within a
+//! bound, whoever failed before being started again as a person would. One honest seeder always comes
+//! back, so completion is always possible.
+
+use std::path::Path;
+use std::time::Duration;
+
+use peer::job::Linger;
+use peer::notice::Notice;
+use reactor::Rng;
+
+use crate::content::Tree;
+use crate::{Life, NodeKey, Profile, Stuck, Twist, World, jobs};
+
+/// Trouble happens this long.
+const TROUBLE: Duration = Duration::from_secs(30);
+/// After that everything completes within this, beside the time that the bytes take.
+const GRACE: Duration = Duration::from_secs(600);
+const NAME: &str = "thing";
+
+/// Kinds of trouble, each part of a run or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Processes are killed and started again.
+    Kill,
+    /// Computers lose power and get it back.
+    Power,
+    /// Processes are stopped for a while.
+    Pause,
+    /// Ways are cut and healed.
+    Cut,
+    /// The tracker is killed and started again.
+    Tracker,
+    /// The tracker's store is empty afterwards.
+    Wipe,
+    /// Disks fail to make things durable.
+    Sync,
+    /// Disks fail to write.
+    Write,
+    /// Disks have no room for a while.
+    Full,
+    /// A seeder sends wrong bytes.
+    Corrupt,
+    /// A seeder sends nothing.
+    Mute,
+    /// A seeder's small frames are damaged.
+    Garble,
+    /// A seeder says everything twice.
+    Repeat,
+}
+
+const KINDS: [Trouble; 13] = [
+    Trouble::Kill,
+    Trouble::Power,
+    Trouble::Pause,
+    Trouble::Cut,
+    Trouble::Tracker,
+    Trouble::Wipe,
+    Trouble::Sync,
+    Trouble::Write,
+    Trouble::Full,
+    Trouble::Corrupt,
+    Trouble::Mute,
+    Trouble::Garble,
+    Trouble::Repeat,
+];
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What happened in it.
+    pub trouble: Vec<Trouble>,
+    /// Nodes in it.
+    pub nodes: usize,
+    /// Events in it.
+    pub steps: u64,
+    /// Virtual time of the last completion.
+    pub took: Duration,
+    /// The hash of everything that happened.
+    pub hash: String,
+}
+
+struct Plan {
+    world: World,
+    rng: Rng,
+    trouble: Vec<Trouble>,
+    tracker: NodeKey,
+    seeders: Vec<NodeKey>,
+    fetchers: Vec<NodeKey>,
+    tree: Tree,
+    slowest: u64,
+}
+
+/// Runs the swarm of one seed.
+///
+/// # Errors
+/// When an invariant breaks or somebody does not complete in time.
+pub fn run(seed: u64, trace: bool) -> Result<Outcome, Stuck> {
+    let mut plan = Plan::new(seed, trace);
+    plan.begin()?;
+    plan.spread_trouble();
+    plan.world.run_for(TROUBLE)?;
+    plan.heal();
+    let took = plan.complete()?;
+    plan.compare()?;
+    plan.end()?;
+    let (nodes, steps) = (plan.world.len(), plan.world.steps());
+    Ok(Outcome { trouble: plan.trouble, nodes, steps, took, hash: plan.world.trace_hash() })
+}
+
+fn tree(rng: &mut Rng) -> Tree {
+    let seed = rng.next_u64();
+    match rng.below(4) {
+        0 => Tree::file(seed, rng.index(5_000)),
+        1 => Tree::file(seed, 100_000 + rng.index(3_000_000)),
+        2 => Tree::folder(seed, 1 + rng.index(60), 20_000).with("empty", Vec::new()),
+        _ => Tree::folder(seed, 2 + rng.index(6), 500_000).with_folder("hollow/folder"),
+    }
+}
+
+fn profile(rng: &mut Rng) -> Profile {
+    let rate = |rng: &mut Rng| 100_000 << rng.below(8);
+    Profile {
+        up: rate(rng),
+        down: rate(rng),
+        latency: Duration::from_micros(50 << rng.below(11)),
+        segment: 1_460 << rng.below(5),
+        ragged: rng.below(2) == 0,
+        window: 16_384 << rng.below(6),
+        send_buffer: 16_384 << rng.below(5),
+        disk: 10_000_000 << rng.below(6),
+        sync: Duration::from_millis(1 << rng.below(7)),
+        drift_ppm: i64::try_from(rng.below(401)).unwrap_or(200) - 200,
+        workers: 1 + rng.index(4),
+    }
+}
+
+impl Plan {
+    fn new(seed: u64, trace: bool) -> Self {
+        let mut world = World::new(seed);
+        world.set_replay(format!("cargo sim --seed {seed} --trace"), trace);
+        let mut rng = world.rng().fork();
+        let calm = rng.below(4) == 0;
+        let mut trouble: Vec<Trouble> =
+            KINDS.into_iter().filter(|_| !calm && rng.below(3) == 0).collect();
+        // Whoever publishes a name first owns it; a damaged name would be nobody's fault.
+        if trouble.contains(&Trouble::Garble) {
+            trouble.retain(|kind| *kind != Trouble::Wipe);
+        }
+        let tracker = world.add_tracker();
+        let tree = tree(&mut rng);
+        let (seeders, fetchers) = (Vec::new(), Vec::new());
+        Self { world, rng, trouble, tracker, seeders, fetchers, tree, slowest: u64::MAX }
+    }
+
+    fn has(&self, kind: Trouble) -> bool {
+        self.trouble.contains(&kind)
+    }
+
+    fn add_seeder(&mut self, twist: Option<Twist>) {
+        let profile = profile(&mut self.rng);
+        self.slowest = self.slowest.min(profile.up).min(profile.down);
+        let path = format!("/share/{NAME}");
+        let name = format!("seeder{}", self.seeders.len());
+        let key = self.world.add_peer(&name, jobs::seed(&[&path]), &[self.tracker], profile);
+        self.world.disk(key).put(&path, &self.tree);
+        if let Some(twist) = twist {
+            self.world.twist(key, twist);
+        }
+        self.world.start(key);
+        self.seeders.push(key);
+    }
+
+    fn begin(&mut self) -> Result<(), Stuck> {
+        self.world.start(self.tracker);
+        self.add_seeder(None);
+        let first = self.seeders[0];
+        let published = |notice: &Notice| matches!(notice, Notice::Published { .. });
+        self.world.run_until(Duration::from_secs(60), |world| {
+            world.notices(first).iter().any(|(_, notice)| published(notice))
+        })?;
+        for _ in 0..self.rng.below(3) {
+            self.add_seeder(None);
+        }
+        let odds = 10_000 + self.rng.below(900_000);
+        let twists = [
+            (Trouble::Corrupt, Twist::Corrupt(odds)),
+            (Trouble::Mute, Twist::Mute),
+            (Trouble::Garble, Twist::Garble(odds / 4)),
+            (Trouble::Repeat, Twist::Repeat(2)),
+        ];
+        for (kind, twist) in twists {
+            if self.has(kind) {
+                self.add_seeder(Some(twist));
+            }
+        }
+        for index in 0..1 + self.rng.index(6) {
+            let profile = profile(&mut self.rng);
+            self.slowest = self.slowest.min(profile.up).min(profile.down);
+            let linger = match self.rng.below(3) {
+                0 => Linger::No,
+                1 => Linger::Forever,
+                _ => Linger::For(Duration::from_secs(5)),
+            };
+            let sync = self.rng.below(4) != 0;
+            let jobs = jobs::fetch_with(NAME, "/in", |job| {
+                job.wait = Duration::from_secs(120);
+                job.linger = linger;
+                job.sync = sync;
+            });
+            let name = format!("fetcher{index}");
+            let key = self.world.add_peer(&name, jobs, &[self.tracker], profile);
+            self.world.disk(key).allow_below(&["/in"]);
+            self.fetchers.push(key);
+            let delay = Duration::from_millis(self.rng.below(6_000));
+            self.world.after(delay, move |world| world.start(key));
+        }
+        Ok(())
+    }
+
+    fn moment(&mut self) -> Duration {
+        Duration::from_millis(self.rng.below(29_000))
+    }
+
+    fn anybody(&mut self) -> NodeKey {
+        let index = self.rng.index(self.seeders.len() + self.fetchers.len());
+        match self.seeders.get(index) {
+            Some(seeder) => *seeder,
+            None => self.fetchers[index - self.seeders.len()],
+        }
+    }
+
+    fn spread_trouble(&mut self) {
+        for kind in self.trouble.clone() {
+            for _ in 0..1 + self.rng.below(4) {
+                self.add_trouble(kind);
+            }
+        }
+    }
+
+    fn add_trouble(&mut self, kind: Trouble) {
+        let (at, tracker, who) = (self.moment(), self.tracker, self.anybody());
+        let later = at + Duration::from_millis(1 + self.rng.below(12_000));
+        let later = later.min(TROUBLE - Duration::from_millis(500));
+        let fetcher = self.fetchers[self.rng.index(self.fetchers.len())];
+        let count = 1 + u32::try_from(self.rng.below(3)).unwrap_or(0);
+        let world = &mut self.world;
+        match kind {
+            Trouble::Kill => {
+                world.after(at, move |world| world.kill_if_up(who));
+                world.after(later, move |world| world.start(who));
+            }
+            Trouble::Power => {
+                world.after(at, move |world| world.cut_power(who));
+                world.after(later, move |world| world.start(who));
+            }
+            Trouble::Pause => {
+                world.after(at, move |world| world.pause(who));
+                world.after(later, move |world| world.resume(who));
+            }
+            Trouble::Cut => {
+                let other = self.anybody();
+                let world = &mut self.world;
+                world.after(at, move |world| world.set_cut(who, other, true));
+                world.after(later, move |world| world.set_cut(who, other, false));
+            }
+            Trouble::Tracker | Trouble::Wipe => {
+                world.after(at, move |world| world.kill_if_up(tracker));
+                world.after(later, move |world| {
+                    if kind == Trouble::Wipe && world.life(tracker) == Life::Down {
+                        world.empty_store(tracker);
+                    }
+                    world.start(tracker);
+                });
+            }
+            Trouble::Sync => world.after(at, move |world| world.disk(fetcher).fail_syncs(count)),
+            Trouble::Write => world.after(at, move |world| world.disk(fetcher).fail_writes(count)),
+            Trouble::Full => {
+                world.after(at, move |world| {
+                    let disk = world.disk(fetcher);
+                    disk.set_quota(Some(disk.used() + 8_192));
+                });
+                world.after(later, move |world| world.disk(fetcher).set_quota(None));
+            }
+            Trouble::Corrupt | Trouble::Mute | Trouble::Garble | Trouble::Repeat => {}
+        }
+    }
+
+    fn heal(&mut self) {
+        let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
+        for (index, key) in all.iter().enumerate() {
+            for other in &all[index + 1..] {
+                self.world.set_cut(*key, *other, false);
+            }
+            let disk = self.world.disk(*key);
+            disk.set_quota(None);
+            disk.fail_syncs(0);
+            disk.fail_writes(0);
+            self.world.resume(*key);
+        }
+        self.world.start(self.tracker);
+        for key in self.seeders.clone() {
+            self.world.start(key);
+        }
+    }
+
+    /// Every fetcher completes; one that gave up is started again, as a person would.
+    fn complete(&mut self) -> Result<Duration, Stuck> {
+        let bytes = self.tree.len() as u64 * (self.fetchers.len() as u64 + 2);
+        let limit = GRACE + Duration::from_secs(3 * bytes / self.slowest.max(1));
+        let end = self.world.elapsed() + limit;
+        let mut tries = 0;
+        loop {
+            let (fetchers, tree) = (self.fetchers.clone(), &self.tree);
+            let step = Duration::from_secs(5);
+            if fetchers.iter().all(|key| has_it(&self.world, *key, tree)) {
+                return Ok(self.world.elapsed());
+            }
+            if self.world.elapsed() > end {
+                return Err(self.world.stuck(format!("not complete {limit:?} after all healed")));
+            }
+            for key in fetchers {
+                let over = matches!(self.world.life(key), Life::Exited | Life::Down);
+                if over && !has_it(&self.world, key, &self.tree) {
+                    tries += 1;
+                    self.world.start(key);
+                }
+            }
+            if tries > 60 {
+                return Err(self.world.stuck("a fetcher gives up again and again".to_owned()));
+            }
+            self.world.run_for(step)?;
+        }
+    }
+
+    /// Every fetcher that called it complete has it, for good.
+    fn compare(&mut self) -> Result<(), Stuck> {
+        for key in self.fetchers.clone() {
+            let Some(there) = self.world.disk(key).tree(Path::new(&format!("/in/{NAME}"))) else {
+                return Err(self.world.stuck(format!("{key:?} has nothing")));
+            };
+            if let Some(difference) = self.tree.difference(&there) {
+                return Err(self.world.stuck(format!("{key:?}: {difference}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody stops, and nothing is left.
+    fn end(&mut self) -> Result<(), Stuck> {
+        let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
+        for key in &all {
+            if self.world.life(*key) == Life::Up {
+                self.world.stop(*key);
+            }
+        }
+        self.world.run_until(Duration::from_secs(60), |world| {
+            all.iter().all(|key| matches!(world.life(*key), Life::Exited | Life::Down))
+        })?;
+        self.world.run_for(Duration::from_secs(1_000))?;
+        match self.world.leftovers() {
+            Some(left) => Err(self.world.stuck(format!("S15: left: {left}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn has_it(world: &World, key: NodeKey, tree: &Tree) -> bool {
+    let path = format!("/in/{NAME}");
+    let there = world.disk(key).tree(Path::new(&path));
+    there.is_some_and(|there| tree.difference(&there).is_none())
+}
