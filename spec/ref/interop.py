@@ -25,7 +25,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 REF = Path(__file__).resolve().parent
 VERIFY = REF.parent / "tools" / "verify_capture.py"
-PROBE = REF.parent / "tools" / "probe.py"
+PROBES = [REF.parent / "tools" / name for name in ("probe.py", "probe_states.py")]
 NAME = "cases/thing"
 
 
@@ -62,7 +62,7 @@ class Case:
     make: object
     seeders: int = 1
     bad: str | None = None  # how one more seeder misbehaves, see bad_peer.py
-    probe: bool = False  # send every frame vector to tracker and seeder first, see tools/probe.py
+    probe: bool = False  # run tools/probe.py and tools/probe_states.py on tracker and seeder
 
 
 CASES = {
@@ -136,10 +136,11 @@ class Run:
             # It says where it listens before it says what it has published.
             return self.start(command, r"(?s)listening on ([\d.]+:\d+).*published ")[1]
 
-    def probe(self, address: str) -> None:
-        done = subprocess.run([sys.executable, str(PROBE), address], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failure(f"probe: {done.stdout[-1500:]}{done.stderr[-500:]}")
+    def probe(self, kind: str, address: str, *source: str) -> None:
+        for script, words in zip(PROBES, ([address], [kind, address, *source])):
+            done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise Failure(f"{script.name} {kind}: {done.stdout[-1500:]}{done.stderr[-500:]}")
 
     def misbehave(self, how: str, tracker: str, path: Path) -> None:
         command = [sys.executable, str(REF / "bad_peer.py"), how, str(path), "--tracker", tracker, *self.capture()]
@@ -189,8 +190,8 @@ def run_case(case: Case, kinds: tuple[str, str, str], run: Run) -> None:
         tracker = run.tracker(tracker_kind)
         address = run.seed(seeder, tracker, path)
         if case.probe:
-            run.probe(tracker)
-            run.probe(address)
+            run.probe("tracker", tracker)
+            run.probe("peer", address, str(path))
         for _ in range(case.seeders - 1):
             run.misbehave("none", tracker, path)
         if case.bad:
