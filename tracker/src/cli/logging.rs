@@ -34,7 +34,11 @@ pub(crate) fn start(format: Format, verbose: usize, quiet: bool) {
         _ => LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level);
+    // Libraries speak up only when something is wrong.
+    builder.filter_level(level.min(LevelFilter::Warn));
+    for ours in ["tracker", "protocol", "reactor"] {
+        builder.filter_module(ours, level);
+    }
     if verbose == 0
         && !quiet
         && let Ok(filters) = std::env::var("TRACKER_LOG")
