@@ -14,7 +14,7 @@ from common import SPEC_DIR
 ROOT = SPEC_DIR.parent
 ID = re.compile(r"(?<![\w-])([FHPMTX]-\d+)(?![\w-])")
 RULE = re.compile(r"^- \[([FHPMTX]-\d+)\] (.*)", re.M)
-PLACES = [("spec/vectors", ".json"), ("spec/tools", ".py"), ("tests", ".rs"), ("protocol/tests", ".rs"),
+PLACES = [("spec/vectors", ".json"), ("spec/tools", ".py"), ("tests/tests", ".rs"), ("tests/src", ".rs"), ("protocol/tests", ".rs"),
           ("reactor/tests", ".rs"), ("tracker/tests", ".rs"), ("peer/tests", ".rs")]
 
 
