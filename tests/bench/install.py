@@ -25,7 +25,7 @@ def install(target):
     # Run level 1 keeps packages from starting their services.
     env = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
     step([*root, "apt-get", "update", "-qq"])
-    step([*root, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES])
+    step([*root, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "--no-upgrade", *PACKAGES])
     try:
         venv.create(environment(target), with_pip=True)
     except (OSError, subprocess.CalledProcessError) as error:
