@@ -27,3 +27,18 @@ fn tables_and_examples_are_current() {
 fn vectors_are_current() {
     run("spec/tools/vectors.py", &["--check"]);
 }
+
+#[test]
+fn the_example_capture_is_current_and_keeps_the_rules() {
+    run("spec/tools/tour.py", &["--check"]);
+}
+
+#[test]
+fn the_capture_checker_notices_broken_rules() {
+    run("spec/tools/check_verifier.py", &[]);
+}
+
+#[test]
+fn rules_without_a_test_can_be_listed() {
+    run("spec/tools/reqs.py", &[]);
+}
