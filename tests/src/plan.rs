@@ -205,7 +205,8 @@ impl Plan {
                 1 => Linger::Forever,
                 _ => Linger::For(Duration::from_secs(5)),
             };
-            let sync = self.rng.below(4) != 0;
+            // Who does without durability and loses power has only himself to blame.
+            let sync = self.rng.below(4) != 0 || self.has(Trouble::Power);
             let jobs = jobs::fetch_with(NAME, "/in", |job| {
                 job.wait = Duration::from_secs(120);
                 job.linger = linger;
