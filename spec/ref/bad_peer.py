@@ -10,6 +10,11 @@ HOW: none      serves as it should
      reject    answers every request with REJECT(BUSY)
      window    closes its window and keeps it closed
      hangup    closes the connection after the first request for a piece
+
+and what is right, but rare:
+
+     reverse   answers the last of several requests first
+     late      says at first that it holds nothing and cannot serve the manifest, and then HAVE for piece after piece
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from connection import Ended, capture_to
 from peer import Peer, TrackerClient, parse_address, seed_object
 from session import MANIFEST_PIECE, Session
 
-WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup")
+WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup", "reverse", "late")
 
 
 class BadSession(Session):
@@ -34,6 +39,32 @@ class BadSession(Session):
         if self.how == "window":
             self.connection.send("WINDOW", requests=0)
         await super().run()
+
+    def _send_bitmap(self, channel) -> None:
+        if self.how != "late":
+            super()._send_bitmap(channel)
+            return
+        channel.sent_bitmap = True
+        self.connection.send("BITMAP", ch=channel.number, manifest_len=0, piece_count=0, kind=0)
+        asyncio.create_task(self._tell(channel))
+
+    async def _tell(self, channel) -> None:
+        for piece in reversed(range(len(channel.held.manifest.hashes))):
+            await asyncio.sleep(0.05)
+            self.connection.send("HAVE", ch=channel.number, pieces=[piece])  # [P-26]
+
+    async def _serve(self) -> None:
+        if self.how == "reverse":
+            while True:
+                await asyncio.sleep(0.03)
+                self.queue.reverse()  # [P-28]
+                for number, piece, begin, length in list(self.queue):
+                    self.queue.popleft()
+                    held = self.channels[number].held
+                    raw = held.manifest.raw[begin : begin + length]
+                    data = raw if piece == MANIFEST_PIECE else held.read(piece, begin, length)
+                    self.connection.send("DATA", ch=number, piece=piece, begin=begin, bytes=data)
+        await super()._serve()
 
     async def _on_request(self, m: dict) -> None:
         if self.how == "reject":

@@ -62,6 +62,7 @@ class Case:
     make: object
     seeders: int = 1
     bad: str | None = None  # how one more seeder misbehaves, see bad_peer.py
+    alone: bool = False  # the good seeder leaves before the fetch
     probe: bool = False  # run tools/probe.py and tools/probe_states.py on tracker and seeder
 
 
@@ -79,6 +80,8 @@ CASES = {
     "rejecting-seeder": Case(one_file(2_000_000), bad="reject"),
     "window-zero": Case(one_file(2_000_000), bad="window"),
     "hangs-up": Case(one_file(2_000_000), bad="hangup"),
+    "reverse-answers": Case(one_file(2_000_000), bad="reverse", alone=True),
+    "late-holdings": Case(one_file(2_000_000), bad="late", alone=True),
     "probe": Case(one_file(600_000), probe=True),
 }
 
@@ -163,14 +166,18 @@ class Run:
                 return found
         raise Failure(f"nothing of that name in {out}: {list(out.rglob('*'))[:5]}")
 
+    @staticmethod
+    def end(process: subprocess.Popen) -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def stop(self) -> None:
         for process in reversed(self.started):
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.end(process)
 
 
 def tree(path: Path) -> dict[str, tuple]:
@@ -196,6 +203,8 @@ def run_case(case: Case, kinds: tuple[str, str, str], run: Run) -> None:
             run.misbehave("none", tracker, path)
         if case.bad:
             run.misbehave(case.bad, tracker, path)
+        if case.alone:
+            run.end(run.started[1])
         got = run.fetch(fetcher, tracker, folder / "out")
         if tree(got) != tree(path):
             raise Failure("the files differ")
