@@ -12,6 +12,8 @@ use protocol::{Digest, Manifest, ObjectId, PieceIndex, PieceSet, SafePath};
 use reactor::{FileStamp, Source};
 use thiserror::Error;
 
+use crate::storage::sha256::Hasher;
+
 /// One path that is being seeded, created or verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShareKey(pub u32);
@@ -295,7 +297,7 @@ pub struct HashState {
     /// Hashes of the pieces so far.
     pub pieces: Vec<Digest>,
     /// The file's digest so far.
-    pub content: sha2::Sha256,
+    pub content: Hasher,
     /// The file was old enough when hashing began for its times to show any change since; else its
     /// hashes are not remembered.
     pub settled: bool,

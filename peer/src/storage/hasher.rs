@@ -5,10 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::Digest;
 use reactor::FileStamp;
-use sha2::Digest as _;
-use sha2::Sha256;
 
 use crate::disk::{FileHashes, HASH_STEP, HashJob, HashState, StorageError, StorageErrorKind};
 
@@ -16,6 +13,7 @@ use super::error::{error, refused};
 use super::fs::{Advice, Fs, FsFile};
 use super::hash_cache::HashCache;
 use super::part::read_full;
+use super::sha256::{Hasher, update_pair};
 use super::shared::{changed, gone_or};
 
 /// Bytes per read: the second digest finds them in the processor's cache.
@@ -102,7 +100,7 @@ impl Step<'_> {
             let mut state = state.unwrap_or_else(|| HashState {
                 offset: 0,
                 pieces: Vec::new(),
-                content: Sha256::new(),
+                content: Hasher::new(),
                 settled: is_settled(&job.stamp, self.now_ns),
             });
             match self.hash(job, &mut state) {
@@ -118,7 +116,7 @@ impl Step<'_> {
     }
 
     fn complete(&mut self, job: &HashJob, state: HashState) {
-        let digest = Digest(state.content.finalize().into());
+        let digest = state.content.finish();
         let one = (1..=piece_size(job)).contains(&job.stamp.len);
         let pieces = if one { vec![digest] } else { state.pieces };
         let hashes = FileHashes { digest, pieces };
@@ -140,7 +138,7 @@ impl Step<'_> {
                 return Ok(false);
             }
             let end = len.min(state.offset.saturating_add(size));
-            let mut piece = (len > size).then(Sha256::new);
+            let mut piece = (len > size).then(Hasher::new);
             while state.offset < end {
                 let want = usize::try_from(end - state.offset).unwrap_or(READ).min(READ);
                 let chunk = &mut self.buffer[..want];
@@ -150,15 +148,16 @@ impl Step<'_> {
                     let what = format!("ended at byte {}", state.offset + read as u64);
                     return Err(error(StorageErrorKind::Changed, what, path));
                 }
-                state.content.update(&*chunk);
-                if let Some(piece) = &mut piece {
-                    piece.update(&*chunk);
+                // Two digests of the same bytes are two chains, and so cost little more than one.
+                match &mut piece {
+                    Some(piece) => update_pair(&mut state.content, chunk, piece, chunk),
+                    None => state.content.update(chunk),
                 }
                 state.offset += want as u64;
                 self.budget = self.budget.saturating_sub(want as u64);
                 self.out.bytes += want as u64;
             }
-            state.pieces.extend(piece.map(|piece| Digest(piece.finalize().into())));
+            state.pieces.extend(piece.map(Hasher::finish));
         }
         still_as(&*file, path, &job.stamp)?;
         Ok(true)

@@ -25,6 +25,7 @@ mod part;
 mod prepare;
 mod resume;
 mod scan;
+pub mod sha256;
 mod shared;
 mod tree;
 
