@@ -12,6 +12,7 @@ mod leaving;
 mod links;
 mod seeding;
 mod serving;
+mod steering;
 mod verifying;
 mod watching;
 

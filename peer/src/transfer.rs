@@ -169,6 +169,12 @@ impl Transfer {
         dropped
     }
 
+    /// Whether a piece was asked of a link that has sent nothing of it yet.
+    pub(crate) fn is_untouched(&self, conn: ConnId, piece: PieceIndex) -> bool {
+        let parts = self.parts.get(&conn).into_iter().flatten();
+        parts.into_iter().any(|part| part.piece == piece && part.received == 0)
+    }
+
     /// This link will send nothing more. The pieces that it was sending.
     pub(crate) fn drop_link(&mut self, conn: ConnId) -> Vec<PieceIndex> {
         let pieces: Vec<_> =

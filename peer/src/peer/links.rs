@@ -176,7 +176,10 @@ impl Peer {
             SessionEvent::Bitmap { channel, manifest_len, piece_count, holdings } => {
                 self.on_bitmap(now, conn, link, channel, (manifest_len, piece_count, holdings));
             }
-            SessionEvent::Have { channel, pieces } => self.on_have(conn, link, channel, &pieces),
+            SessionEvent::Have { channel, pieces } => {
+                self.on_have(conn, link, channel, &pieces);
+                self.steer(now, conn, link, channel, &pieces, out);
+            }
             SessionEvent::Requested(request) => self.on_requested(conn, link, request)?,
             SessionEvent::Cancelled(block) => {
                 if self.uploads.cancel(SessionKey(conn.0), block) {

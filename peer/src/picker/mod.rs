@@ -269,6 +269,16 @@ impl Picker {
         missing.into_iter().chain(assigned).min()
     }
 
+    /// Whether there are missing wanted pieces that peers with everything hold, and nobody else.
+    pub fn only_seeds_hold_some(&mut self) -> bool {
+        if self.seeds == 0 || self.pickable_count == 0 {
+            return false;
+        }
+        self.scratch.collect_all(&self.pickable);
+        self.counters.keep_uncounted(&mut self.scratch);
+        self.scratch.count() > 0
+    }
+
     fn wanted_assigned(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         self.by_age.values().copied().filter(|piece| self.wanted.contains(piece.index()))
     }
