@@ -55,33 +55,33 @@ impl Candidates {
         let Some(candidate) = self.known.get_mut(&addr) else { return };
         candidate.tries += 1;
         candidate.busy = false;
-        candidate.not_before = now + RETRY_AFTER * 2_u32.pow(candidate.tries.min(8) - 1);
-        if candidate.tries >= MAX_TRIES {
+        let pause = RETRY_AFTER * 2_u32.pow(candidate.tries.min(8) - 1);
+        candidate.not_before = candidate.not_before.max(now + pause);
+        // A banned one is kept, so that it is not as good as new when the tracker names it again.
+        if candidate.tries >= MAX_TRIES && candidate.not_before == now + pause {
             self.known.remove(&addr);
         }
     }
 
-    /// A connection to it ended after it had worked.
+    /// A connection to it ended. A longer pause that it has earned goes on.
     pub(crate) fn lost(&mut self, now: Time, addr: SocketAddr) {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.busy = false;
-            candidate.not_before = now + RETRY_AFTER / 4;
+            candidate.not_before = candidate.not_before.max(now + RETRY_AFTER / 4);
         }
     }
 
-    /// It answered as a peer should: earlier failures are forgiven.
+    /// It gave something of use: earlier failures are forgiven.
     pub(crate) fn worked(&mut self, addr: SocketAddr) {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.tries = 0;
-            candidate.busy = true;
         }
     }
 
-    /// Leaves it alone until `until`.
+    /// Leaves it alone until `until`, also once it is free again.
     pub(crate) fn avoid(&mut self, addr: SocketAddr, until: Time) {
         if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.busy = false;
-            candidate.not_before = until;
+            candidate.not_before = candidate.not_before.max(until);
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Config {
     pub up_limit: Option<u64>,
     /// Bytes per second to receive at most.
     pub down_limit: Option<u64>,
-    /// Connections to other peers at most, dialed and accepted.
+    /// Connections to other peers that we dial at most; from twice as many on, none are accepted.
     pub max_peers: usize,
     /// Bytes of pieces being received or stored at most, over all fetches; at least two pieces are
     /// always allowed.

@@ -31,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) remote: SocketAddr,
     /// Where it accepts connections, once known.
     pub(crate) listens_at: Option<SocketAddr>,
+    /// Other addresses that turned out to be the same node.
+    pub(crate) also_at: Vec<SocketAddr>,
     /// Who it is, once known.
     pub(crate) node: Option<NodeId>,
     /// The swarm for which we dialed it.
@@ -65,6 +67,7 @@ impl Link {
             session,
             remote,
             listens_at: dialed_for.map(|_| remote),
+            also_at: Vec::new(),
             node: None,
             dialed_for,
             pipeline: Pipeline::new(now),
@@ -77,6 +80,20 @@ impl Link {
             next_tag: 0,
             snubbed_until: Time::ZERO,
         }
+    }
+
+    /// Another link to the same node ends in favour of this one: its addresses stay taken as long as
+    /// this one lives, so that they are not dialed meanwhile.
+    pub(crate) fn take_addresses(&mut self, other: &mut Self) {
+        self.also_at.extend(other.listens_at.take());
+        self.also_at.append(&mut other.also_at);
+        self.also_at.sort_unstable();
+        self.also_at.dedup();
+    }
+
+    /// Every address at which the node is known to listen.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listens_at.into_iter().chain(self.also_at.iter().copied())
     }
 
     /// Hands the session's frames to the driver.

@@ -43,6 +43,11 @@ impl ManifestFetch {
         self.source.as_ref().map(|source| source.conn)
     }
 
+    /// How long it is, as far as the tracker says; else 0.
+    pub(crate) fn expected_len(&self) -> u32 {
+        self.expected.unwrap_or(0)
+    }
+
     /// Whether a manifest of this length is worth asking for.
     pub(crate) fn accepts(&self, len: u32) -> bool {
         len > 0 && len <= MAX_MANIFEST && self.expected.is_none_or(|expected| expected == len)
@@ -82,6 +87,10 @@ impl ManifestFetch {
         bytes: &[u8],
     ) -> Option<Vec<u8>> {
         let source = self.source.as_mut().filter(|source| source.conn == conn)?;
+        if at >= source.requested {
+            // An answer to what it was asked before it was given up: it will be asked for again.
+            return None;
+        }
         source.last_progress = now;
         let start = at as usize;
         let end = start + bytes.len();

@@ -81,7 +81,7 @@ pub(crate) struct Swarm {
 pub(crate) struct Member {
     /// The channel.
     pub(crate) channel: ChannelId,
-    /// Length of the manifest that they can serve, 0 if they can't.
+    /// Length of the manifest to ask them for, 0 if they can't serve it or would not.
     pub(crate) manifest_len: u32,
     /// What they sent before we knew how many pieces there are.
     pub(crate) early: EarlyHoldings,
@@ -89,6 +89,8 @@ pub(crate) struct Member {
     pub(crate) theirs: Option<PieceSet>,
     /// They are counted in the picker as having everything.
     pub(crate) counted_as_seed: bool,
+    /// They were asked for the manifest, and refused it.
+    pub(crate) refused_manifest: bool,
     /// Pieces to announce to them.
     pub(crate) haves: Vec<u32>,
     /// Ask nothing of them before this.
@@ -98,8 +100,8 @@ pub(crate) struct Member {
 /// Holdings that can't be checked yet, because the manifest is not here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EarlyHoldings {
-    /// Their BITMAP, if it came: claimed piece count and holdings.
-    pub(crate) bitmap: Option<(u32, Holdings)>,
+    /// Their BITMAP, if it came: claimed length of the manifest, piece count, and holdings.
+    pub(crate) bitmap: Option<(u32, u32, Holdings)>,
     /// HAVEs that came after it.
     pub(crate) haves: Vec<u32>,
 }
@@ -162,10 +164,12 @@ impl Swarm {
         let Some(manifest) = &self.manifest else { return true };
         let count = manifest.geometry().piece_count();
         let Some(member) = self.members.get_mut(&conn) else { return true };
-        let Some((claimed, holdings)) = member.early.bitmap.take() else { return true };
+        let Some((manifest_len, claimed, holdings)) = member.early.bitmap.take() else {
+            return true;
+        };
         let early = std::mem::take(&mut member.early.haves);
-        if member.manifest_len != 0
-            && (claimed != count || member.manifest_len as usize != manifest.bytes().len())
+        if manifest_len != 0
+            && (claimed != count || manifest_len as usize != manifest.bytes().len())
         {
             return false;
         }
@@ -191,6 +195,10 @@ impl Swarm {
     pub(crate) fn add_haves(&mut self, conn: ConnId, pieces: &[u32]) -> bool {
         let Some(member) = self.members.get_mut(&conn) else { return true };
         let (Some(manifest), Some(theirs)) = (&self.manifest, &mut member.theirs) else {
+            // [P-26] Who gets pieces has got the manifest.
+            if member.manifest_len == 0 && !member.refused_manifest {
+                member.manifest_len = self.manifest_fetch.expected_len();
+            }
             // Bounded: a HAVE counts once per piece, and there are at most MAX_PIECES of them.
             if member.early.haves.len() + pieces.len() <= protocol::limits::MAX_PIECES as usize {
                 member.early.haves.extend_from_slice(pieces);

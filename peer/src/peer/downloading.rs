@@ -62,6 +62,9 @@ impl Peer {
         }
         if swarm.manifest_fetch.source().is_none() {
             let Some(member) = swarm.members.get(&conn) else { return };
+            if member.not_before > now {
+                return;
+            }
             let (channel, len) = (member.channel, member.manifest_len);
             swarm.manifest_fetch.begin(now, conn, channel, len);
         }
@@ -215,9 +218,7 @@ impl Peer {
                 let why = wrong.map_or_else(|error| error.to_string(), |_| "wrong hash".into());
                 log::warn!("wrong manifest remote={} why={why}", link.remote);
                 self.tell(Notice::PeerCorrupt { remote: link.remote, piece: None });
-                if let Some(node) = link.node {
-                    self.banned.insert(node, now + BAN);
-                }
+                self.shun(link, now + BAN);
                 link.session.bye(Code::BAD_DATA, "the manifest does not match the object");
             }
         }
@@ -259,7 +260,10 @@ impl Peer {
                 transfer.picker.stored(piece);
                 transfer.recycle(data);
                 swarm.stored(piece);
-                swarm.sources.extend(source.map(|(_, remote)| remote));
+                if let Some((_, remote)) = source {
+                    swarm.sources.insert(remote);
+                    swarm.candidates.worked(remote);
+                }
                 self.haves_due.get_or_insert(now + HAVE_DELAY);
                 self.fetch_progressed(now, fetch, piece, out);
             }
@@ -292,6 +296,18 @@ impl Peer {
         let Home::Fetched(fetch) = swarm.home else { return };
         for (piece, data) in std::mem::take(&mut swarm.unstored) {
             run(out, Task::Store { fetch, piece, data });
+        }
+    }
+
+    /// A link does not serve the manifest: the next one that has it is asked.
+    pub(super) fn manifest_refused(&mut self, now: Time, conn: ConnId, key: SwarmKey, code: Code) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        swarm.manifest_fetch.drop_link(conn);
+        let Some(member) = swarm.members.get_mut(&conn) else { return };
+        if code == Code::BUSY {
+            member.not_before = now + BUSY_PAUSE;
+        } else {
+            (member.manifest_len, member.refused_manifest) = (0, true);
         }
     }
 

@@ -50,13 +50,18 @@ impl Peer {
                 self.suspect_files(key, out);
             }
         }
-        let polite = matches!(code, Code::OK | Code::SHUTDOWN | Code::DUPLICATE);
-        let Some(key) = link.dialed_for else { return };
-        let Some(swarm) = self.swarms.get_mut(&key) else { return };
-        if !polite {
+        // Of two connections the other one stays, if we know it already.
+        let other = link.node.and_then(|node| self.nodes.get(&node).copied());
+        if let Some(other) = other.and_then(|other| self.links.get_mut(&other))
+            && code == Code::DUPLICATE
+        {
+            other.take_addresses(link);
+            return;
+        }
+        let polite = matches!(code, Code::OK | Code::SHUTDOWN);
+        let Some(key) = link.dialed_for.filter(|_| !polite) else { return };
+        if let Some(swarm) = self.swarms.get_mut(&key) {
             swarm.candidates.failed(now, link.remote);
-        } else if code == Code::DUPLICATE {
-            swarm.candidates.avoid(link.remote, now + BAN);
         }
     }
 
@@ -102,18 +107,22 @@ impl Peer {
 
     /// Wrong data came from this link.
     pub(super) fn ban(&mut self, now: Time, conn: ConnId, text: &str, out: &mut Actions<Task>) {
-        let Some(link) = self.links.get(&conn) else { return };
+        let Some(link) = self.links.remove(&conn) else { return };
+        self.shun(&link, now + BAN);
+        self.links.insert(conn, link);
+        self.end_link(now, conn, Code::BAD_DATA, text, out);
+    }
+
+    /// Leaves a node and its addresses alone until `until`. [P-49]
+    pub(super) fn shun(&mut self, link: &Link, until: Time) {
         if let Some(node) = link.node {
-            self.banned.insert(node, now + BAN);
+            self.banned.insert(node, until);
         }
-        let addresses: Vec<_> =
-            [Some(link.remote), link.listens_at].into_iter().flatten().collect();
         for swarm in self.swarms.values_mut() {
-            for addr in &addresses {
-                swarm.candidates.avoid(*addr, now + BAN);
+            for addr in link.addresses() {
+                swarm.candidates.avoid(addr, until);
             }
         }
-        self.end_link(now, conn, Code::BAD_DATA, text, out);
     }
 
     /// Takes a link out of every swarm, so that others may send what it was sending.
@@ -137,12 +146,13 @@ impl Peer {
     pub(super) fn drop_link(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
         self.leave_swarms(now, conn, out);
         let Some(link) = self.links.remove(&conn) else { return };
-        let Some(addr) = link.listens_at else { return };
         for swarm in self.swarms.values_mut() {
-            if link.node.is_some() {
-                swarm.candidates.lost(now, addr);
-            } else {
-                swarm.candidates.failed(now, addr);
+            for addr in link.addresses() {
+                if link.node.is_some() {
+                    swarm.candidates.lost(now, addr);
+                } else {
+                    swarm.candidates.failed(now, addr);
+                }
             }
         }
     }

@@ -45,7 +45,9 @@ impl Peer {
 
     pub(super) fn next_address(&mut self, now: Time, key: SwarmKey) -> Option<SocketAddr> {
         let dialing = self.dialing.values().filter(|(swarm, _)| *swarm == key).count();
-        let full = self.links.len() + self.dialing.len() >= self.config.max_peers;
+        // Only those that we dialed count, so that strangers who connect can't keep us from dialing.
+        let dialed = self.links.values().filter(|link| link.session.side() == Side::Dialer).count();
+        let full = dialed + self.dialing.len() >= self.config.max_peers;
         let swarm = self.swarms.get_mut(&key)?;
         let enough = swarm.members.len() + dialing >= TARGET_MEMBERS;
         if !swarm.dialing || enough || full {
@@ -58,7 +60,7 @@ impl Peer {
         let known = self
             .links
             .iter()
-            .find(|(_, link)| link.listens_at == Some(addr) && link.session.is_ready());
+            .find(|(_, link)| link.session.is_ready() && link.addresses().any(|at| at == addr));
         known.map(|(conn, _)| *conn)
     }
 
@@ -69,7 +71,6 @@ impl Peer {
         remote: SocketAddr,
         out: &mut Actions<Task>,
     ) {
-        // Room is kept for links that we dial ourselves, so that strangers can't shut us in.
         if self.links.len() >= self.config.max_peers.saturating_mul(2) {
             out.close(conn, CloseReason::Overload);
             return;
@@ -215,31 +216,37 @@ impl Peer {
         if link.listens_at.is_none() && listen != 0 {
             link.listens_at = Some(SocketAddr::new(link.remote.ip(), listen));
         }
-        if self.banned.contains_key(&node) {
+        if let Some(until) = self.banned.get(&node).copied() {
+            self.shun(link, until);
             link.session.bye(Code::DENIED, "you sent wrong data before");
             return;
         }
         if let Some(other) = self.nodes.get(&node).copied().filter(|other| *other != conn) {
-            // [H-8] Two connections to one node: the one that the smaller id dialed stays.
+            // [H-17] Two connections to one node: the one that the smaller id dialed stays, and of two
+            // dialed by the same one the newer: the older may be dead without our knowing.
+            let side = link.session.side();
+            let same = self.links.get(&other).is_none_or(|other| other.session.side() == side);
             let we_are_smaller = self.config.node < node;
-            let we_dialed = link.session.side() == Side::Dialer;
-            if we_are_smaller != we_dialed {
+            if !same && we_are_smaller != (side == Side::Dialer) {
                 link.session.bye(Code::DUPLICATE, "we are connected already");
+                if let Some(other) = self.links.get_mut(&other) {
+                    other.take_addresses(link);
+                }
                 if let Some(key) = link.dialed_for.take() {
                     self.join(now, other, key, out);
                 }
                 return;
             }
             let moved = self.replace_link(now, other, out);
+            if let Some(other) = self.links.get_mut(&other) {
+                link.take_addresses(other);
+            }
             for key in moved {
                 self.join_link(conn, link, key);
             }
         }
         self.nodes.insert(node, conn);
         if let Some(key) = link.dialed_for {
-            if let Some(swarm) = self.swarms.get_mut(&key) {
-                swarm.candidates.worked(link.remote);
-            }
             self.join_link(conn, link, key);
         }
     }
@@ -294,9 +301,8 @@ impl Peer {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Some(member) = swarm.members.get_mut(&conn) else { return };
         member.manifest_len = manifest_len;
-        member.early.bitmap = Some((piece_count, holdings));
+        member.early.bitmap = Some((manifest_len, piece_count, holdings));
         if swarm.manifest.is_none() {
-            swarm.manifest_fetch.begin(now, conn, channel, manifest_len);
             self.ask_for_manifest(now, key, conn, link);
         } else if !swarm.settle(conn) {
             link.session.bye(Code::BAD_DATA, "holdings that do not fit the manifest");
@@ -363,9 +369,7 @@ impl Peer {
     ) {
         let Some(key) = link.channels.get(&request.block.channel).copied() else { return };
         if request.block.piece == MANIFEST_PIECE {
-            if let Some(swarm) = self.swarms.get_mut(&key) {
-                swarm.manifest_fetch.drop_link(conn);
-            }
+            self.manifest_refused(now, conn, key, code);
             return;
         }
         link.pipeline.on_reject(now, request.len);
@@ -381,6 +385,7 @@ impl Member {
             early: EarlyHoldings::default(),
             theirs: None,
             counted_as_seed: false,
+            refused_manifest: false,
             haves: Vec::new(),
             not_before: Time::ZERO,
         }
