@@ -6,6 +6,7 @@
 
 mod check;
 pub mod content;
+mod control;
 pub mod disk;
 pub mod jobs;
 mod link;

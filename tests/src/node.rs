@@ -22,7 +22,7 @@ use tracker::store::{Committer, MemoryStore};
 use crate::disk::{Cost, Disk};
 
 /// One task of a machine, numbered by its host.
-pub(crate) type Job_ = u64;
+pub(crate) type JobNumber = u64;
 
 /// Which simulated computer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,9 +109,9 @@ pub enum Life {
 
 /// A running machine, whatever its types.
 pub(crate) trait Program {
-    fn handle(&mut self, now: Time, event: Event<'_, Job_>, out: &mut Vec<Action<Job_>>);
+    fn handle(&mut self, now: Time, event: Event<'_, JobNumber>, out: &mut Vec<Action<JobNumber>>);
     fn deadline(&self) -> Option<Time>;
-    fn execute(&mut self, job: Job_);
+    fn execute(&mut self, job: JobNumber);
     fn new_conn_id(&mut self) -> ConnId;
     fn take_notices(&mut self) -> Vec<Notice>;
     fn status(&self) -> Option<Status>;
@@ -127,8 +127,8 @@ pub(crate) struct Host<M: Machine, R> {
     machine: M,
     runner: R,
     actions: Actions<M::Task>,
-    tasks: BTreeMap<Job_, Slot<M>>,
-    next_task: Job_,
+    tasks: BTreeMap<JobNumber, Slot<M>>,
+    next_task: JobNumber,
 }
 
 impl<M: Machine + Tells, R: TaskRunner<M>> Host<M, R> {
@@ -137,7 +137,7 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Host<M, R> {
         Self { machine, runner, actions, tasks: BTreeMap::new(), next_task: 0 }
     }
 
-    fn result(&mut self, job: Job_) -> (TaskId, M::TaskResult) {
+    fn result(&mut self, job: JobNumber) -> (TaskId, M::TaskResult) {
         match self.tasks.remove(&job).expect("the world ends only tasks that were begun") {
             Slot::Waiting(id, task) => (id, self.runner.run(task)),
             Slot::Done(id, result) => (id, result),
@@ -172,7 +172,7 @@ impl Tells for Tracker {
 }
 
 impl<M: Machine + Tells, R: TaskRunner<M>> Program for Host<M, R> {
-    fn handle(&mut self, now: Time, event: Event<'_, Job_>, out: &mut Vec<Action<Job_>>) {
+    fn handle(&mut self, now: Time, event: Event<'_, JobNumber>, out: &mut Vec<Action<JobNumber>>) {
         let event = match event {
             Event::TaskDone { id: _, result: job } => {
                 let (id, result) = self.result(job);
@@ -198,7 +198,7 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Program for Host<M, R> {
         self.machine.deadline()
     }
 
-    fn execute(&mut self, job: Job_) {
+    fn execute(&mut self, job: JobNumber) {
         let (id, result) = self.result(job);
         self.tasks.insert(job, Slot::Done(id, result));
     }
@@ -216,7 +216,7 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Program for Host<M, R> {
     }
 }
 
-fn convert_event<R>(event: Event<'_, Job_>) -> Event<'_, R> {
+fn convert_event<R>(event: Event<'_, JobNumber>) -> Event<'_, R> {
     match event {
         Event::Started => Event::Started,
         Event::Listening { local } => Event::Listening { local },
@@ -234,7 +234,7 @@ fn convert_event<R>(event: Event<'_, Job_>) -> Event<'_, R> {
     }
 }
 
-fn convert_action<T>(action: Action<T>) -> Action<Job_> {
+fn convert_action<T>(action: Action<T>) -> Action<JobNumber> {
     match action {
         Action::Connect { conn, remote } => Action::Connect { conn, remote },
         Action::Send { conn, bytes } => Action::Send { conn, bytes },
@@ -289,13 +289,13 @@ pub(crate) struct Node {
     pub(crate) clock_base: u64,
     /// The wake-up that is scheduled.
     pub(crate) wake: Option<u64>,
-    pub(crate) jobs: VecDeque<Job_>,
+    pub(crate) jobs: VecDeque<JobNumber>,
     pub(crate) jobs_running: usize,
     pub(crate) held: Vec<crate::world::What>,
     pub(crate) notices: Vec<(Time, Notice)>,
     /// Wake-ups in a row without anything else, to find machines that spin.
     pub(crate) idle_wakes: u32,
-    pub(crate) out: Vec<Action<Job_>>,
+    pub(crate) out: Vec<Action<JobNumber>>,
     /// Powered off, rather than its process killed: it answers nothing at all.
     pub(crate) dark: bool,
     /// Payload bytes that left it and came to it.
@@ -349,7 +349,7 @@ impl Node {
                     node,
                     trackers: trackers.clone(),
                     token: None,
-                    publisher: self.key.clone(),
+                    publisher: self.key,
                     advertise: None,
                     up_limit: None,
                     down_limit: None,

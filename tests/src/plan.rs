@@ -338,7 +338,7 @@ impl Plan {
     }
 
     /// Every fetcher that called it complete has it, for good.
-    fn compare(&mut self) -> Result<(), Stuck> {
+    fn compare(&self) -> Result<(), Stuck> {
         for key in self.fetchers.clone() {
             let Some(there) = self.world.disk(key).tree(Path::new(&format!("/in/{NAME}"))) else {
                 return Err(self.world.stuck(format!("{key:?} has nothing")));

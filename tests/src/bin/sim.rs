@@ -45,7 +45,9 @@ fn main() -> ExitCode {
     let args = match parse() {
         Ok(args) => args,
         Err(problem) => {
-            eprintln!("{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]");
+            eprintln!(
+                "{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
     }
     let first = args.from.unwrap_or_else(|| random_seed().unwrap_or(1) >> 16);
     let until = args.minutes.map(|minutes| Time::ZERO + Duration::from_secs(minutes * 60));
-    let count = args.count.unwrap_or(if until.is_some() { u64::MAX } else { 1_000 });
+    let usual = if until.is_some() { u64::MAX } else { 1_000 };
+    let count = args.count.unwrap_or(usual);
     let clock = Clock::start();
     let (mut done, mut steps, mut failed, mut virtual_time) = (0, 0, 0, Duration::ZERO);
     while done < count && until.is_none_or(|until| clock.now() < until) {

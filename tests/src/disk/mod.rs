@@ -48,7 +48,7 @@ impl Disk {
         let mut state = self.state();
         for (relative, bytes) in &tree.files {
             let full = join(path, relative);
-            let parent = state.make_path(full.parent().unwrap_or(Path::new("/")));
+            let parent = state.make_path(full.parent().unwrap_or_else(|| Path::new("/")));
             let name = full.file_name().expect("a file has a name").to_owned();
             let ino = match state.child(parent, &name) {
                 Some(ino) => ino,
@@ -121,7 +121,7 @@ impl Disk {
     pub fn delete(&self, path: &str) {
         let mut state = self.state();
         let path = Path::new(path);
-        let parent = state.find(path.parent().unwrap_or(Path::new("/"))).expect("a folder");
+        let parent = state.find(path.parent().unwrap_or_else(|| Path::new("/"))).expect("a folder");
         let name: OsString = path.file_name().expect("a name").to_owned();
         state.tampered = true;
         state.apply(Change::Unlink { parent, name });

@@ -75,13 +75,16 @@ fn wasted(world: &World, key: NodeKey) -> u64 {
 fn ten_fetchers_share_what_one_seeder_sends() {
     let figures = measure(1, 10, 16_000_000, 2_000_000);
     println!("10 fetchers: {figures:?}");
-    assert!(figures.first_copies < 1.5, "{figures:?}");
+    let ratio = figures.makespan.as_secs_f64() / figures.bound.as_secs_f64();
+    assert!(ratio < 1.65, "{figures:?}");
+    assert!(figures.first_copies < 1.4 && figures.copies < 1.75, "{figures:?}");
+    assert!(figures.waste < 0.03, "{figures:?}");
 }
 
 #[test]
 #[ignore = "takes long; prints the figures of the scheduler"]
 fn figures_of_calm_swarms() {
-    for (fetchers, len) in [(1, 16_000_000), (3, 16_000_000), (10, 16_000_000), (10, 64_000_000), (30, 16_000_000), (100, 16_000_000)] {
+    for (fetchers, len) in [(1, 16_000_000), (3, 16_000_000), (10, 16_000_000), (30, 16_000_000)] {
         println!("{fetchers} fetchers, {len} bytes: {:?}", measure(1, fetchers, len, 2_000_000));
     }
 }

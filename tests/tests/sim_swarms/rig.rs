@@ -63,7 +63,8 @@ impl Rig {
 
     /// Runs until all of these have ended by themselves, having completed.
     pub(crate) fn run_to_end(&mut self, keys: &[NodeKey], seconds: u64) -> Duration {
-        let end = self.run(seconds, |world| keys.iter().all(|key| world.life(*key) == Life::Exited));
+        let end =
+            self.run(seconds, |world| keys.iter().all(|key| world.life(*key) == Life::Exited));
         for key in keys {
             assert!(is_done(&self.world, *key), "{}", self.world.stuck("not complete".to_owned()));
         }
@@ -75,9 +76,12 @@ impl Rig {
         let path = format!("/in/{name}");
         let there = self.world.disk(key).durable_tree(Path::new(&path)).expect("it is there");
         assert_eq!(tree.difference(&there), None, "{name}");
-        let leftover = self.world.disk(key).paths().into_iter().find(|path| {
-            path.to_string_lossy().contains(".starling")
-        });
+        let leftover = self
+            .world
+            .disk(key)
+            .paths()
+            .into_iter()
+            .find(|path| path.to_string_lossy().contains(".starling"));
         assert_eq!(leftover, None, "nothing else is left");
     }
 }

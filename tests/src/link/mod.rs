@@ -1,0 +1,334 @@
+//! TCP as two ordered pipes of bytes.
+//!
+//! A machine's bytes wait in its driver's queue, then in the system's finite send buffer, then take
+//! their turn on the node's uplink, cross the network, queue for the receiver's downlink, and wait in
+//! its inbox until its driver reads. What is not read keeps the sender's window full. Finishing,
+//! closing with and without unread bytes, resets, refused and unanswered requests, hosts that go silent
+//! and cut ways behave as a kernel's TCP does, as far as a program can tell.
+
+mod receiving;
+mod sending;
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use reactor::{Action, CloseCause, ConnId, ConnectError, Event};
+
+use crate::check::Watch;
+use crate::node::{EndKey, Life, PORT, Queued, Twist, address, index_of};
+use crate::world::{What, World, nanos};
+
+/// A request that nobody answers is given up after so long, as the driver's default has it.
+const CONNECT_TIMEOUT: u64 = 5_000_000_000;
+/// Data that nobody acknowledges is given up after so long.
+const RETRANSMIT_TIMEOUT: u64 = 900_000_000_000;
+/// A driver reads at most so much at once.
+const READ_BUDGET: usize = 512 * 1024;
+
+/// What crosses the network.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    Bytes(Vec<u8>),
+    Fin,
+    Rst,
+    /// The sender's system gives up.
+    GaveUp,
+}
+
+/// One end of a connection.
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one fact of a TCP end's state")]
+pub(crate) struct End {
+    pub(crate) node: usize,
+    /// `None` until the process has taken the connection.
+    pub(crate) conn: Option<ConnId>,
+    /// The machine still knows it.
+    pub(crate) known: bool,
+    queue: VecDeque<Queued>,
+    /// Bytes of the first range in the queue that are gone already, header included.
+    begun: usize,
+    kernel: VecDeque<u8>,
+    /// Sent and not yet read by the other process.
+    in_flight: usize,
+    /// A segment is on the uplink.
+    leaving: bool,
+    inbox: VecDeque<u8>,
+    paused: bool,
+    finishing: bool,
+    fin_due: bool,
+    fin_sent: bool,
+    fin_arrived: bool,
+    fin_told: bool,
+    broken: Option<CloseCause>,
+    pump_planned: bool,
+    read_planned: bool,
+    /// Its host lost power: nothing answers.
+    silent: bool,
+    poked: bool,
+    last_arrival: u64,
+    /// On their way to it over a cut way.
+    held_back: Vec<(Parcel, bool)>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) ends: [End; 2],
+    pub(crate) watch: Watch,
+}
+
+impl World {
+    pub(crate) fn end(&self, (link, side): EndKey) -> Option<&End> {
+        self.links.get(link)?.as_ref().map(|link| &link.ends[side])
+    }
+
+    fn end_mut(&mut self, (link, side): EndKey) -> Option<&mut End> {
+        self.links.get_mut(link)?.as_mut().map(|link| &mut link.ends[side])
+    }
+
+    fn is_cut(&self, a: usize, b: usize) -> bool {
+        !self.cuts.is_empty() && self.cuts.contains(&(a.min(b), a.max(b)))
+    }
+
+    fn latency(&mut self, a: usize, b: usize) -> u64 {
+        let base = nanos(self.nodes[a].profile.latency) + nanos(self.nodes[b].profile.latency);
+        base + self.rng.below(base / 8 + 1)
+    }
+
+    // ---- beginnings
+
+    pub(crate) fn connect(&mut self, from: usize, conn: ConnId, remote: SocketAddr) {
+        self.note(from, "connect", conn.0, 0);
+        self.nodes[from].connecting.insert(conn);
+        let epoch = self.nodes[from].epoch;
+        let target = index_of(remote.ip()).filter(|index| *index < self.nodes.len());
+        match target {
+            Some(to) => {
+                let at = self.now + self.latency(from, to);
+                self.plan(at, What::Syn { from, epoch, conn, remote });
+            }
+            None => {
+                let error = ConnectError::Unreachable;
+                self.plan(self.now, What::ConnectFailed { node: from, epoch, conn, error });
+            }
+        }
+    }
+
+    pub(crate) fn syn(&mut self, from: usize, epoch: u64, conn: ConnId, remote: SocketAddr) {
+        let to = index_of(remote.ip()).expect("requests go to nodes");
+        let back = self.now + self.latency(from, to);
+        let listens = matches!(self.nodes[to].life, Life::Up | Life::Paused);
+        let failed = |error| What::ConnectFailed { node: from, epoch, conn, error };
+        if self.is_cut(from, to) || self.nodes[to].dark {
+            return self.plan(self.now + CONNECT_TIMEOUT, failed(ConnectError::TimedOut));
+        }
+        if !listens || remote.port() != PORT {
+            return self.plan(back, failed(ConnectError::Refused));
+        }
+        let end = |node, conn| End { node, conn, known: true, ..End::default() };
+        let honest = |index: usize| self.nodes[index].twist.is_none();
+        let watch = Watch::new([honest(from), honest(to)]);
+        self.links.push(Some(Link { ends: [end(from, Some(conn)), end(to, None)], watch }));
+        let link = self.links.len() - 1;
+        let IpAddr::V4(ip) = address(from).ip() else { return };
+        let port = 32_768 + u16::try_from(link % 28_000).expect("below 28,000");
+        let remote = SocketAddr::new(IpAddr::V4(ip), port);
+        self.plan(self.now, What::Accepted { end: (link, 1), remote });
+        self.plan(back, What::Connected { end: (link, 0), epoch });
+    }
+
+    pub(crate) fn accepted(&mut self, key: EndKey, remote: SocketAddr) {
+        let Some(index) = self.end(key).map(|end| end.node) else { return };
+        let node = &mut self.nodes[index];
+        let Some(program) = &mut node.program else {
+            // It ended between the request and now.
+            return self.close_end(key, true);
+        };
+        let conn = program.new_conn_id();
+        node.conns.insert(conn, key);
+        if let Some(end) = self.end_mut(key) {
+            end.conn = Some(conn);
+        }
+        self.deliver(index, Event::Accepted { conn, remote });
+        self.plan_read(key);
+    }
+
+    pub(crate) fn connected(&mut self, key: EndKey) {
+        let Some((index, Some(conn))) = self.end(key).map(|end| (end.node, end.conn)) else {
+            return;
+        };
+        if !self.nodes[index].connecting.remove(&conn) {
+            // It was given up in the meantime.
+            return self.close_end(key, true);
+        }
+        self.nodes[index].conns.insert(conn, key);
+        self.deliver(index, Event::Connected { conn });
+        self.plan_read(key);
+    }
+
+    // ---- what a machine asks for
+
+    pub(crate) fn act_on_conn(&mut self, index: usize, action: Action<u64>) {
+        let conn = match &action {
+            Action::Send { conn, .. }
+            | Action::SendRange { conn, .. }
+            | Action::Finish { conn }
+            | Action::Close { conn, .. }
+            | Action::PauseReading { conn }
+            | Action::ResumeReading { conn } => *conn,
+            Action::Connect { .. } | Action::Run { .. } | Action::Exit => return,
+        };
+        let Some(&key) = self.nodes[index].conns.get(&conn) else {
+            if matches!(action, Action::Close { .. }) {
+                self.nodes[index].connecting.remove(&conn);
+            }
+            return;
+        };
+        match action {
+            Action::Send { bytes, .. } => self.enqueue(key, Queued::Bytes(bytes)),
+            Action::SendRange { tag, header, source, range, .. } => {
+                self.enqueue(key, Queued::Range { tag, header, source, range });
+            }
+            Action::Finish { .. } => self.finish_end(key),
+            Action::Close { reason, .. } => {
+                self.note(index, "close", conn.0, 0);
+                if self.tracing() {
+                    eprintln!("             {} closes: {reason:?}", self.nodes[index].name);
+                }
+                let unread = self.end(key).is_some_and(|end| !end.inbox.is_empty());
+                self.close_end(key, unread);
+            }
+            Action::PauseReading { .. } => {
+                if let Some(end) = self.end_mut(key) {
+                    end.paused = true;
+                }
+            }
+            Action::ResumeReading { .. } => {
+                if let Some(end) = self.end_mut(key) {
+                    end.paused = false;
+                }
+                self.plan_read(key);
+            }
+            Action::Connect { .. } | Action::Run { .. } | Action::Exit => {}
+        }
+    }
+
+    fn enqueue(&mut self, key: EndKey, mut item: Queued) {
+        let Some(end) = self.end(key) else { return };
+        let index = end.node;
+        let mut copies = 1;
+        let node = &mut self.nodes[index];
+        match (node.twist, &mut item) {
+            (Some(Twist::Mute), Queued::Range { .. }) => copies = 0,
+            (Some(Twist::Garble(odds)), Queued::Bytes(bytes))
+                if node.rng.below(1_000_000) < odds =>
+            {
+                let at = node.rng.index(bytes.len());
+                let bit = node.rng.below(8);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << bit;
+                }
+            }
+            (Some(Twist::Repeat(times)), Queued::Bytes(_)) => copies = times,
+            _ => {}
+        }
+        let Some(end) = self.end_mut(key) else { return };
+        for _ in 1..copies {
+            if let Queued::Bytes(bytes) = &item {
+                end.queue.push_back(Queued::Bytes(bytes.clone()));
+            }
+        }
+        if copies > 0 {
+            end.queue.push_back(item);
+        }
+        let waiting = end.queue.len();
+        self.check.queue(index, waiting);
+        self.plan_pump(key);
+    }
+
+    pub(crate) fn finish_end(&mut self, key: EndKey) {
+        if let Some(end) = self.end_mut(key) {
+            end.finishing = true;
+        }
+        self.plan_pump(key);
+    }
+
+    /// Drops an end. Bytes that the system has already taken still arrive, unless `abruptly`.
+    pub(crate) fn close_end(&mut self, key: EndKey, abruptly: bool) {
+        let Some(end) = self.end_mut(key).filter(|end| end.known) else { return };
+        end.known = false;
+        end.queue.clear();
+        end.begun = 0;
+        end.inbox.clear();
+        end.fin_due = true;
+        let (index, conn) = (end.node, end.conn);
+        if abruptly {
+            end.kernel.clear();
+            self.reset_other(key);
+        } else {
+            self.send_fin(key);
+        }
+        if let Some(conn) = conn {
+            self.nodes[index].conns.remove(&conn);
+        }
+        self.collect(key.0);
+    }
+
+    fn collect(&mut self, link: usize) {
+        let over = |end: &End| !end.known && end.kernel.is_empty() && !end.leaving;
+        if self.links[link].as_ref().is_some_and(|link| link.ends.iter().all(over)) {
+            self.links[link] = None;
+        }
+    }
+
+    pub(crate) fn reap(&mut self, index: usize, epoch: u64) {
+        if self.nodes[index].epoch != epoch || self.nodes[index].life != Life::Exited {
+            return;
+        }
+        let ends: Vec<EndKey> = self.nodes[index].conns.values().copied().collect();
+        for end in ends {
+            self.close_end(end, false);
+        }
+    }
+
+    // ---- hosts without power
+
+    pub(crate) fn silence(&mut self, index: usize) {
+        for link in self.links.iter_mut().flatten() {
+            for end in link.ends.iter_mut().filter(|end| end.node == index) {
+                let (node, conn) = (end.node, end.conn);
+                *end = End { node, conn, silent: true, ..End::default() };
+            }
+        }
+        let node = &mut self.nodes[index];
+        node.conns.clear();
+        node.uplink = crate::node::Uplink::default();
+    }
+
+    /// Data came for a host that has no power, or had none.
+    fn poke(&mut self, key: EndKey) {
+        let Some(end) = self.end_mut(key) else { return };
+        let first = !end.poked;
+        end.poked = true;
+        let index = end.node;
+        if self.nodes[index].life == Life::Up {
+            self.send(key, Parcel::Rst);
+        } else if first {
+            let other = (key.0, 1 - key.1);
+            let late = What::Arrive { end: other, parcel: Parcel::GaveUp, counted: true };
+            self.plan(self.now + RETRANSMIT_TIMEOUT, late);
+        }
+    }
+
+    /// A host that has power again answers what is sent to its old connections.
+    pub(crate) fn reset_links_of(&mut self, index: usize) {
+        for link in 0..self.links.len() {
+            for side in 0..2 {
+                let key = (link, side);
+                if self.end(key).is_some_and(|end| end.node == index && end.silent && end.poked) {
+                    self.send(key, Parcel::Rst);
+                }
+            }
+        }
+    }
+}

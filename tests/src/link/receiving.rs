@@ -1,0 +1,106 @@
+//! From the network to a machine: the downlink, the inbox, ends and resets.
+
+use reactor::{CloseCause, Event};
+
+use super::{Parcel, READ_BUDGET};
+use crate::node::EndKey;
+use crate::world::{What, World};
+
+impl World {
+    /// Something comes to a node; bytes take their time on its downlink.
+    pub(crate) fn arrive(&mut self, key: EndKey, parcel: Parcel, counted: bool) {
+        let Some(end) = self.end(key) else { return };
+        let index = end.node;
+        let down = self.nodes[index].profile.down;
+        if !counted && down > 0 {
+            let len = if let Parcel::Bytes(bytes) = &parcel { bytes.len() as u64 } else { 0 };
+            let node = &mut self.nodes[index];
+            let free = node.downlink_free.max(self.now) + len * 1_000_000_000 / down;
+            node.downlink_free = free;
+            return self.plan(free, What::Arrive { end: key, parcel, counted: true });
+        }
+        if end.silent {
+            return self.poke(key);
+        }
+        if !end.known {
+            // A closed socket answers data with a reset.
+            let is_bytes = matches!(parcel, Parcel::Bytes(_));
+            if !matches!(parcel, Parcel::Fin)
+                && let Some(end) = self.end_mut(key)
+            {
+                end.kernel.clear();
+            }
+            if is_bytes {
+                self.reset_other(key);
+            }
+            return self.collect(key.0);
+        }
+        let Some(end) = self.end_mut(key) else { return };
+        match parcel {
+            Parcel::Bytes(bytes) => end.inbox.extend(bytes),
+            Parcel::Fin => end.fin_arrived = true,
+            Parcel::Rst => end.broken = Some(CloseCause::Reset),
+            Parcel::GaveUp => end.broken = Some(CloseCause::TimedOut),
+        }
+        self.plan_read(key);
+    }
+
+    pub(super) fn plan_read(&mut self, key: EndKey) {
+        let Some(end) = self.end_mut(key) else { return };
+        if end.read_planned || end.conn.is_none() {
+            return;
+        }
+        end.read_planned = true;
+        self.plan(self.now, What::Read(key));
+    }
+
+    /// The driver's read.
+    pub(crate) fn read(&mut self, key: EndKey) {
+        if let Some(end) = self.end_mut(key) {
+            end.read_planned = false;
+        }
+        let other = (key.0, 1 - key.1);
+        while let Some(end) = self.end_mut(key) {
+            let (index, Some(conn)) = (end.node, end.conn) else { return };
+            if !end.known || !self.nodes[index].conns.contains_key(&conn) {
+                return;
+            }
+            let Some(end) = self.end_mut(key) else { return };
+            if !end.paused && !end.inbox.is_empty() {
+                let len = end.inbox.len().min(READ_BUDGET);
+                let bytes: Vec<u8> = end.inbox.drain(..len).collect();
+                if let Some(sender) = self.end_mut(other) {
+                    sender.in_flight = sender.in_flight.saturating_sub(len);
+                }
+                self.nodes[index].received += len as u64;
+                self.deliver(index, Event::Received { conn, bytes: &bytes });
+                self.kick(other);
+                continue;
+            }
+            if let Some(cause) = end.broken {
+                return self.fail_end(key, cause);
+            }
+            if end.fin_arrived && !end.fin_told && !end.paused {
+                end.fin_told = true;
+                let both = end.fin_sent;
+                self.deliver(index, Event::RemoteFinished { conn });
+                if both && self.end(key).is_some_and(|end| end.known) {
+                    self.finished(key, index, conn);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Ends a connection from outside and tells the machine.
+    pub(super) fn fail_end(&mut self, key: EndKey, cause: CloseCause) {
+        let Some(end) = self.end_mut(key).filter(|end| end.known) else { return };
+        let (index, conn) = (end.node, end.conn);
+        let reset = cause == CloseCause::SourceFailed;
+        end.kernel.clear();
+        self.close_end(key, reset);
+        if let Some(conn) = conn {
+            self.deliver(index, Event::Closed { conn, cause });
+        }
+    }
+}
