@@ -185,6 +185,8 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use protocol::Digest;
+
     use super::*;
     use crate::storage::os_fs::OsFs;
 
@@ -214,6 +216,24 @@ mod tests {
             path
         };
         [0, 1, 4096, 4097, 20_000].into_iter().enumerate().map(write).collect()
+    }
+
+    #[test]
+    fn both_digests_are_those_of_the_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for len in [0, 1, 4_095, 4_096, 4_097, 8_192, 300_001, 1_000_000] {
+            let byte = |at: usize| (at.wrapping_mul(0x9E37_79B1) >> 13).to_le_bytes()[0];
+            let bytes: Vec<u8> = (0..len).map(byte).collect();
+            fs::write(&path, &bytes).unwrap();
+            for piece_log2 in [12, 17, 18, 19] {
+                let job = HashJob { piece_log2, ..job(&path) };
+                let step = hash_step(&OsFs, None, &[job], None, later());
+                let pieces = bytes.chunks(1 << piece_log2).map(Digest::of).collect();
+                let right = FileHashes { digest: Digest::of(&bytes), pieces };
+                assert_eq!(step.done[0].as_ref().unwrap(), &right, "{len} by {piece_log2}");
+            }
+        }
     }
 
     /// Removed files tell whether their bytes were read.

@@ -1,8 +1,9 @@
 //! SHA-256, of one stream of bytes or of two at once.
 //!
 //! Where the processor has instructions for SHA-256, two independent streams take little longer than
-//! one; the private module `x86` says why. Everything else, and every single stream, goes through the block function of
-//! the crate `sha2`. What is here besides is the cutting of streams into blocks, and the padding.
+//! one; the private module `x86` says why. Everything else, and every single stream, goes through the
+//! block function of the crate `sha2`. What is here besides is the cutting of streams into blocks, and
+//! the padding.
 //!
 //! Invariant H1: between calls, `state` has taken in all whole blocks of the stream, and `open` begins
 //! with the `len % 64` bytes that came after them.
