@@ -12,10 +12,12 @@ pub mod jobs;
 mod link;
 mod node;
 pub mod plan;
+mod stuck;
 mod world;
 
 pub use check::Left;
 pub use content::Tree;
 pub use disk::Disk;
 pub use node::{Life, NodeKey, Profile, Twist};
-pub use world::{Stuck, World};
+pub use stuck::Stuck;
+pub use world::World;

@@ -5,7 +5,6 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeSet, BinaryHeap};
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::check::Check;
 use crate::link::{Link, Parcel};
 use crate::node::{EndKey, JobNumber, Life, Node, NodeKey};
+use crate::stuck::Stuck;
 
 /// Events at one moment of virtual time that mean that something spins.
 const STUCK_EVENTS: u64 = 200_000;
@@ -98,41 +98,6 @@ pub struct World {
     replay: Option<String>,
     same_time: u64,
     steps: u64,
-}
-
-/// A run that did not get where it should.
-#[derive(Clone)]
-pub struct Stuck {
-    why: String,
-    seed: u64,
-    at: Duration,
-    nodes: Vec<String>,
-    replay: Option<String>,
-}
-
-impl fmt::Display for Stuck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.why)?;
-        writeln!(f, "seed {} at {:.6} s of virtual time", self.seed, self.at.as_secs_f64())?;
-        for node in &self.nodes {
-            writeln!(f, "  {node}")?;
-        }
-        if let Some(replay) = &self.replay {
-            return write!(f, "replay with a trace: {replay}");
-        }
-        let name = std::thread::current().name().unwrap_or_default().to_owned();
-        write!(
-            f,
-            "replay with a trace: SIM_SEED={} SIM_TRACE=1 cargo test -p tests {name} -- --nocapture",
-            self.seed
-        )
-    }
-}
-
-impl fmt::Debug for Stuck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{self}")
-    }
 }
 
 impl World {

@@ -126,3 +126,17 @@ fn nothing_is_left_when_all_have_stopped() {
     or_panic(rig.world.run_for(Duration::from_secs(5)));
     assert_eq!(rig.world.leftovers(), None);
 }
+
+/// A check that never fails shows nothing: a disk that lies behind its owner's back must be noticed.
+#[test]
+fn wrong_bytes_of_an_honest_node_are_noticed() {
+    let mut rig = Rig::new(9);
+    let seeder = rig.seeder("movie.bin", &Tree::file(7, 500_000));
+    rig.published(1);
+    rig.world.disk(seeder).rot(1_000_000, 1);
+    let fetcher = rig.fetcher("movie.bin");
+    let limit = Duration::from_secs(10);
+    let run = rig.world.run_until(limit, |world| world.life(fetcher) == Life::Exited);
+    let broken = run.expect_err("an invariant").to_string();
+    assert!(broken.starts_with("S1") && broken.contains("sends wrong bytes"), "{broken}");
+}
