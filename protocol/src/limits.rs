@@ -69,7 +69,7 @@ pub const BAD_DATA_BAN: Duration = Duration::from_secs(600);
 pub const MIN_BEAT_S: u16 = 15;
 /// Longest interval between BEATs, seconds.
 pub const MAX_BEAT_S: u16 = 300;
-/// Range of the first random delay before connecting to a lost tracker again, seconds.
+/// Longest wait before connecting to a lost tracker again, seconds.
 pub const RECONNECT_MAX_S: u16 = 30;
 /// Peers that one FIND may ask for.
 pub const MAX_FIND_WANT: u16 = 200;
