@@ -401,6 +401,7 @@ impl Machine for Peer {
             Some(self.next_tick),
             self.tracker.deadline(),
             self.haves_due,
+            self.down_due,
             links,
             self.uploads_due(self.now),
         ]

@@ -275,6 +275,11 @@ impl Swarm {
         }
     }
 
+    /// There are pieces, and we can serve none.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.have.is_empty() && !self.have.is_full()
+    }
+
     /// Members that hold all of it.
     pub(crate) fn seeders(&self) -> usize {
         let full = |member: &&Member| member.theirs.as_ref().is_some_and(PieceSet::is_full);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::limits::MANIFEST_PIECE;
 use protocol::message::{Block, DataHead, Request};
-use protocol::{ChannelId, Code, Holding, Manifest, PieceIndex};
+use protocol::{ChannelId, Code, Digest, Holding, Manifest, ObjectId, PieceIndex};
 use reactor::{Actions, ConnId, Time};
 
 use super::leaving::BAN;
@@ -62,7 +62,7 @@ impl Peer {
         }
         if swarm.manifest_fetch.source().is_none() {
             let Some(member) = swarm.members.get(&conn) else { return };
-            if member.not_before > now {
+            if member.not_before > now || link.session.free_requests() == 0 {
                 return;
             }
             let (channel, len) = (member.channel, member.manifest_len);
@@ -210,13 +210,22 @@ impl Peer {
             return;
         };
         let object = swarm.object;
-        match Manifest::parse(Arc::from(whole)) {
+        let whole: Arc<[u8]> = Arc::from(whole);
+        match Manifest::parse(whole.clone()) {
             Ok(manifest) if manifest.id() == object => {
-                self.on_manifest(now, key, Arc::new(manifest), out);
+                self.on_manifest(now, key, Arc::new(manifest), (conn, link), out);
             }
-            wrong => {
-                let why = wrong.map_or_else(|error| error.to_string(), |_| "wrong hash".into());
-                log::warn!("wrong manifest remote={} why={why}", link.remote);
+            Err(error) if ObjectId(Digest::of(&whole).0) == object => {
+                // [P-52] Its maker is to blame, and not who passes it on.
+                if let Some(channel) = link.session.channel_of(object) {
+                    link.channels.remove(&channel);
+                    link.session.close_channel(channel, Code::BAD_DATA);
+                }
+                self.fetch_has_bad_manifest(key, &error.to_string(), out);
+                self.stop_serving(now, key, Code::BAD_DATA, out);
+            }
+            _ => {
+                log::warn!("wrong manifest remote={}", link.remote);
                 self.tell(Notice::PeerCorrupt { remote: link.remote, piece: None });
                 self.shun(link, now + BAN);
                 link.session.bye(Code::BAD_DATA, "the manifest does not match the object");
@@ -230,6 +239,7 @@ impl Peer {
         now: Time,
         key: SwarmKey,
         manifest: Arc<Manifest>,
+        (giver, link): (ConnId, &mut Link),
         out: &mut Actions<Task>,
     ) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
@@ -237,7 +247,13 @@ impl Peer {
         let conns: Vec<_> = swarm.members.keys().copied().collect();
         let lying: Vec<_> = conns.into_iter().filter(|conn| !swarm.settle(*conn)).collect();
         for conn in lying {
-            self.ban(now, conn, "holdings that do not fit the manifest", out);
+            // [P-19] The giver's link is with us, and not where the others are.
+            let text = "holdings that do not fit the manifest";
+            if conn == giver {
+                link.session.bye(Code::BAD_DATA, text);
+            } else {
+                self.ban(now, conn, text, out);
+            }
         }
         self.fetch_has_manifest(now, key, manifest, out);
     }
@@ -366,6 +382,10 @@ impl Peer {
         }
         for swarm in self.swarms.values_mut() {
             if let Some(conn) = swarm.manifest_fetch.drop_silent(now) {
+                // Others come first; else the same silent peer would be asked again and again.
+                if let Some(member) = swarm.members.get_mut(&conn) {
+                    member.not_before = now + SNUB_PAUSE;
+                }
                 silent.push(conn);
             }
         }

@@ -375,7 +375,7 @@ impl Peer {
         self.tell(Notice::PublishRefused { name, code, text: text.to_owned() });
         let serves = |local: &Local| matches!(&local.state, State::Publishing(other, _) | State::Serving(other, ..) if *other == swarm);
         if !seeding.shares.values().flatten().any(serves) {
-            self.stop_serving(now, swarm, out);
+            self.stop_serving(now, swarm, Code::GONE, out);
         }
     }
 

@@ -232,7 +232,13 @@ impl Peer {
     }
 
     /// Nobody gets this object from us any more; whoever has a channel for it is told.
-    pub(super) fn stop_serving(&mut self, now: Time, key: SwarmKey, out: &mut Actions<Task>) {
+    pub(super) fn stop_serving(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        code: Code,
+        out: &mut Actions<Task>,
+    ) {
         let Some(swarm) = self.swarms.remove(&key) else { return };
         self.by_object.remove(&swarm.object);
         self.tracker.set_holding(swarm.object, protocol::Holding::Dropped);
@@ -247,7 +253,7 @@ impl Peer {
             self.uploads.drop_channel(SessionKey(conn.0), member.channel);
             let Some(link) = self.links.get_mut(&conn) else { continue };
             link.channels.remove(&member.channel);
-            link.session.close_channel(member.channel, Code::GONE);
+            link.session.close_channel(member.channel, code);
             link.flush(now, conn, out);
         }
     }

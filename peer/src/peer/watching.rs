@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::Code;
 use reactor::{Actions, Time};
 
 use super::seeding::{Seeding, State};
@@ -72,7 +73,7 @@ impl Peer {
         };
         let name = local.scanned.name.clone();
         self.withdrawn(&name, version, error.clone());
-        self.stop_serving(now, swarm, out);
+        self.stop_serving(now, swarm, Code::GONE, out);
         if seeding.is_settled() && seeding.is_empty() {
             self.fail(Failure::Storage(error));
             seeding.over = true;
@@ -106,7 +107,7 @@ impl Peer {
                 let (share, object) = (shared.share, shared.object);
                 self.on_files_checked(now, share, object, Some(error), out);
             }
-            Home::Fetched(_) => self.stop_serving(now, key, out),
+            Home::Fetched(fetch) => self.fetched_file_failed(now, *fetch, error, out),
         }
     }
 }

@@ -111,6 +111,10 @@ impl Channels {
         self.open.get(&channel)
     }
 
+    pub(super) fn of(&self, object: ObjectId) -> Option<ChannelId> {
+        self.by_object.get(&object).copied()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (ChannelId, ObjectId)> + '_ {
         self.open.iter().map(|(id, channel)| (*id, channel.object))
     }

@@ -395,6 +395,11 @@ impl Session {
         self.channels.iter()
     }
 
+    /// The open channel for an object, if there is one.
+    pub fn channel_of(&self, object: ObjectId) -> Option<ChannelId> {
+        self.channels.of(object)
+    }
+
     /// Whether the conversation is over: we said BYE, the remote did, or it broke a rule.
     pub fn is_closing(&self) -> bool {
         self.deaf

@@ -3,5 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside of test functions")]
 
+mod fetches;
 mod links;
 mod rig;

@@ -347,11 +347,11 @@ impl Rig {
     /// The last channel that the peer opened on this connection.
     pub(crate) fn opened(&self, conn: ConnId) -> Option<ChannelId> {
         let heard = self.remotes.get(&conn)?.heard.iter();
-        let opened = heard.filter_map(|event| match event {
+        let mut opened = heard.filter_map(|event| match event {
             SessionEvent::Opened { channel, .. } => Some(*channel),
             _ => None,
         });
-        opened.last()
+        opened.next_back()
     }
 
     /// Requests that the remote has got and this did not return yet.

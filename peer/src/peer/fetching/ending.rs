@@ -1,6 +1,16 @@
 //! From stored pieces to a file in its place, and what comes after.
 
-use super::*;
+use std::path::PathBuf;
+
+use protocol::{Code, Holding};
+use reactor::{Actions, Time};
+
+use super::{Fetch, State};
+use crate::disk::{FetchKey, FileKey, StorageError, Task};
+use crate::job::Linger;
+use crate::notice::{Failure, Notice};
+use crate::peer::Peer;
+use crate::swarm::SwarmKey;
 
 impl Peer {
     pub(in crate::peer) fn on_finished(
@@ -31,7 +41,13 @@ impl Peer {
     ) {
         let Some((path, _)) = fetch.placed.clone() else { return };
         let Some(key) = fetch.swarm else { return };
-        self.announce(key);
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        if swarm.holds_nothing() {
+            // It was not read, so it can't be served.
+            self.tracker.set_holding(swarm.object, Holding::Dropped);
+        } else {
+            self.announce(key);
+        }
         // Files opened in the part carry no stamp: from now on they are the user's, and may change.
         let ours = fetch.key;
         self.sources.close(|key| matches!(key, FileKey::Fetched { fetch, .. } if *fetch == ours));
@@ -59,6 +75,7 @@ impl Peer {
         let (received, wasted, sent) = (swarm.received, swarm.wasted, swarm.sent);
         let sources = swarm.sources.len();
         swarm.dialing = false;
+        let idle = swarm.holds_nothing();
         let took = now.since(fetch.started);
         self.tell(Notice::FetchDone {
             record,
@@ -73,10 +90,45 @@ impl Peer {
         });
         let linger = fetch.job().map_or(Linger::No, |job| job.linger);
         fetch.state = match linger {
-            _ if self.shutting_down => State::Over,
+            _ if self.shutting_down || idle => State::Over,
             Linger::No => State::Over,
             Linger::For(time) => State::Lingering(now + time),
             Linger::Forever => State::Lingering(Time::MAX),
         };
+    }
+
+    /// A file of a fetch can't be opened for serving. While more of it comes, that is no reason to end:
+    /// there may just be too many open files.
+    pub(in crate::peer) fn fetched_file_failed(
+        &mut self,
+        now: Time,
+        key: FetchKey,
+        error: StorageError,
+        out: &mut Actions<Task>,
+    ) {
+        self.with_fetch(
+            |fetch| fetch.key == key,
+            |peer, fetch| {
+                let (State::Lingering(_), Some(swarm)) = (fetch.state, fetch.swarm) else { return };
+                let version = fetch.record.as_ref().map(|record| record.version);
+                peer.withdrawn(fetch.name().as_str(), version, error);
+                peer.stop_serving(now, swarm, Code::GONE, out);
+                fetch.state = State::Over;
+            },
+        );
+    }
+
+    /// The manifest is what was asked for, and breaks the rules.
+    pub(in crate::peer) fn fetch_has_bad_manifest(
+        &mut self,
+        key: SwarmKey,
+        why: &str,
+        out: &mut Actions<Task>,
+    ) {
+        let text = format!("its manifest breaks the rules: {why}");
+        self.with_fetch(
+            |fetch| fetch.swarm == Some(key),
+            |peer, fetch| peer.fail_fetch(fetch, Failure::Integrity { text }, out),
+        );
     }
 }

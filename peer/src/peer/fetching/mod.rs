@@ -1,11 +1,9 @@
 //! The life of a fetch: find the object, get its manifest, make ready, transfer, put in place, serve on.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::message::{FindKey, Swarm as SwarmMessage};
-use protocol::{Code, Manifest, PieceIndex, PieceSet, Record, SafePath};
+use protocol::{Manifest, ObjectId, PieceSet, Record, SafePath};
 use reactor::{Actions, Time};
 
 mod ending;
@@ -15,14 +13,11 @@ mod transferring;
 
 use super::verifying::Verification;
 use super::{Peer, Running, run};
-use crate::disk::{FetchKey, FetchSpec, FileKey, Prepared, StorageError, Task};
-use crate::job::{FetchJob, Linger, Target};
-use crate::notice::{Failure, Notice, Phase, StallReason, Status};
-use crate::picker::Picker;
-use crate::similar::similar_names;
+use crate::disk::{FetchKey, StorageError, Task};
+use crate::job::{FetchJob, Target};
+use crate::notice::{Failure, Phase, Status};
 use crate::swarm::{Home, Swarm, SwarmKey};
-use crate::tracker_client::{Answer, Ask};
-use crate::transfer::Transfer;
+use crate::tracker_client::Ask;
 
 /// Peers asked for at once.
 const WANT_PEERS: u16 = 50;
@@ -70,6 +65,8 @@ pub(in crate::peer) struct Fetch {
     next_find: Time,
     started: Time,
     last_progress: Time,
+    /// Bytes of use that had come when we last looked.
+    useful: u64,
     stalled: bool,
     stopping: bool,
     wanted: PieceSet,
@@ -131,6 +128,15 @@ impl Fetch {
         (outer.join("/"), SafePath::new(&inner.join("/")).ok())
     }
 
+    /// Which object it is, as far as we know.
+    fn object(&self) -> Option<ObjectId> {
+        match &self.target {
+            Target::Name { .. } => self.record.as_ref().map(|record| record.object),
+            Target::Exact { object, .. } => Some(*object),
+            Target::Manifest { manifest, .. } => Some(manifest.id()),
+        }
+    }
+
     fn wait(&self) -> Duration {
         self.job().map_or(Duration::ZERO, |job| job.wait)
     }
@@ -186,6 +192,7 @@ impl Peer {
             next_find: now,
             started: now,
             last_progress: now,
+            useful: 0,
             stalled: false,
             stopping: false,
             wanted: PieceSet::empty(0),

@@ -1,17 +1,31 @@
 //! From a name to an object and its peers: what the tracker is asked, and what its answers mean.
 
-use super::*;
+use protocol::message::{FindKey, Swarm as SwarmMessage};
+use protocol::{Code, Record};
+use reactor::{Actions, Time};
+
+use super::{
+    Asked, FIND_WHEN_ALONE, FIND_WHEN_FED, Fetch, Goal, State, TRACKER_PATIENCE, WAIT_POLL,
+    WANT_PEERS, unnamed_record,
+};
+use crate::disk::Task;
+use crate::job::Target;
+use crate::notice::{Failure, Notice};
+use crate::peer::Peer;
+use crate::similar::similar_names;
+use crate::swarm::{Home, Swarm};
+use crate::tracker_client::{Answer, Ask};
 
 impl Peer {
     /// Asks the tracker for the object and its peers.
     pub(in crate::peer) fn find(&mut self, now: Time, fetch: &mut Fetch) {
-        let key = match &fetch.target {
-            Target::Name { version, .. } => {
-                FindKey::Name { version: *version, name: fetch.split_name().0 }
-            }
-            Target::Exact { object, .. } => FindKey::Object(*object),
-            Target::Manifest { manifest, .. } => FindKey::Object(manifest.id()),
+        let version = match fetch.target {
+            Target::Name { version, .. } => version,
+            Target::Exact { .. } | Target::Manifest { .. } => 0,
         };
+        let by_name = || FindKey::Name { version, name: fetch.split_name().0 };
+        // A name may get another version while we fetch this one.
+        let key = fetch.object().map_or_else(by_name, FindKey::Object);
         let ask = self.tracker.find(key, WANT_PEERS);
         self.set_ask(fetch, ask, Asked::Find);
         fetch.next_find = now + FIND_WHEN_FED;
@@ -46,6 +60,16 @@ impl Peer {
                 let similar = similar_names(&name, &names);
                 self.fail_fetch(fetch, Failure::NotFound { name, similar }, out);
             }
+            (Asked::Similar, Answer::Status(_)) => {
+                let failure =
+                    Failure::NotFound { name: fetch.name().to_string(), similar: Vec::new() };
+                self.fail_fetch(fetch, failure, out);
+            }
+            (Asked::Find, Answer::Status(status)) if fetch.state != State::Resolving => {
+                // What goes on needs the tracker only for more peers.
+                log::debug!("no more peers code={} text={:?}", status.code, status.text);
+                fetch.next_find = now + FIND_WHEN_FED;
+            }
             (_, Answer::Status(status)) => {
                 let failure = Failure::Refused { code: status.code, text: status.text };
                 self.fail_fetch(fetch, failure, out);
@@ -61,6 +85,16 @@ impl Peer {
         found: SwarmMessage,
         out: &mut Actions<Task>,
     ) {
+        let other = fetch.object().is_some_and(|object| object != found.record.object);
+        let version = match fetch.target {
+            Target::Name { version, .. } if fetch.record.is_none() => version,
+            _ => 0,
+        };
+        if other || (version != 0 && version != found.record.version) {
+            log::warn!("the tracker answers with something else object={}", found.record.object);
+            self.not_found(now, fetch, out);
+            return;
+        }
         if fetch.state == State::Resolving {
             fetch.state = State::GettingManifest;
             fetch.moves(now);

@@ -1,6 +1,11 @@
 //! Silence: when it is named, what is to blame, and when it ends a fetch.
 
-use super::*;
+use reactor::{Actions, Time};
+
+use super::{Fetch, MANIFEST_PATIENCE, STALL_AFTER, State};
+use crate::disk::Task;
+use crate::notice::{Failure, Notice, StallReason};
+use crate::peer::Peer;
 
 impl Peer {
     /// Names silence, and ends it when it has lasted as long as the user allows.
@@ -10,6 +15,13 @@ impl Peer {
         fetch: &mut Fetch,
         out: &mut Actions<Task>,
     ) {
+        // Pieces can be long in coming: their bytes are signs of life, too.
+        let swarm = fetch.swarm.and_then(|key| self.swarms.get(&key));
+        let useful = swarm.map_or(0, |swarm| swarm.received.saturating_sub(swarm.wasted));
+        if useful > fetch.useful {
+            fetch.useful = useful;
+            fetch.moves(now);
+        }
         let quiet = now.since(fetch.last_progress);
         let resolving = fetch.state == State::Resolving;
         if quiet >= STALL_AFTER && !fetch.stalled && !resolving {

@@ -1,6 +1,17 @@
 //! From a manifest to stored pieces: making ready, beginning, progress, a full disk.
 
-use super::*;
+use std::sync::Arc;
+
+use protocol::{Manifest, PieceIndex, PieceSet, SafePath};
+use reactor::{Actions, Time};
+
+use super::{CHECKPOINT_EVERY, DISK_RETRY, Fetch, Goal, State, is_below};
+use crate::disk::{FetchKey, FetchSpec, Prepared, StorageError, Task};
+use crate::notice::{Failure, Notice};
+use crate::peer::{Peer, run};
+use crate::picker::Picker;
+use crate::swarm::SwarmKey;
+use crate::transfer::Transfer;
 
 impl Peer {
     /// The manifest of a swarm has come.
@@ -112,6 +123,7 @@ impl Peer {
         fetch.wanted = prepared.wanted;
         fetch.last_checkpoint = now;
         fetch.moves(now);
+        self.haves_due.get_or_insert(now);
         if let Some(path) = prepared.finished {
             fetch.placed = Some((path, true));
             self.fetch_placed(now, fetch, out);
@@ -119,7 +131,6 @@ impl Peer {
         }
         let done = picker.is_done();
         swarm.begin_transfer(Transfer::new(picker, geometry, self.config.buffer_bytes));
-        self.haves_due.get_or_insert(now);
         self.tell_started(fetch, &manifest, prepared.rechecked);
         fetch.state = State::Transferring;
         if done {
