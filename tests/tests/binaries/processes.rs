@@ -108,6 +108,7 @@ impl Drop for Process {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test may wait for two pipes at once")]
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
