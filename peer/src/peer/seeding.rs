@@ -5,19 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::message::FindKey;
-use protocol::{Code, Entry, EntryKind, Manifest, PieceSet, Record};
+use protocol::{Code, Manifest, PieceSet};
 use reactor::{Actions, Time};
 
+use super::making::{build_manifest, hash_jobs, record_of, shared_files};
 use super::watching::CHECK_EVERY;
 use super::{Peer, Running, run};
-use crate::disk::{
-    FileHashes, HashJob, Scan, ScanRequest, ScannedObject, ShareKey, StorageError,
-    StorageErrorKind, Task,
-};
+use crate::disk::{FileKey, Scan, ScanRequest, ScannedObject, ShareKey, StorageError, Task};
 use crate::hashing::{HashedFiles, WorkKey};
 use crate::job::SeedJob;
 use crate::notice::{Failure, Notice, Phase, Status};
-use crate::swarm::{Home, SharedFiles, Swarm, SwarmKey};
+use crate::swarm::{Home, Swarm, SwarmKey};
 use crate::tracker_client::{Answer, Ask};
 
 /// A seed job, or a create job, which is the same without tracker and serving.
@@ -165,7 +163,7 @@ impl Peer {
         self.with_share(share, |peer, seeding, at| {
             seeding.scanning -= 1;
             match outcome {
-                Ok(scan) => peer.share_objects(now, at, seeding, share, scan, out),
+                Ok(scan) => peer.share_objects(now, at, seeding, share, scan),
                 Err(error) => {
                     peer.fail(Failure::Storage(error));
                     seeding.over = true;
@@ -181,7 +179,6 @@ impl Peer {
         seeding: &mut Seeding,
         share: ShareKey,
         scan: Scan,
-        out: &mut Actions<Task>,
     ) {
         let files = scan.objects.iter().map(|object| object.files.len()).sum();
         let lens = scan.objects.iter().flat_map(|object| &object.files).map(|file| file.stamp.len);
@@ -207,7 +204,7 @@ impl Peer {
             seeding.shares.entry(share).or_default().push(local);
         }
         for (key, files) in ready {
-            self.object_hashed(now, seeding, key, files, out);
+            self.object_hashed(seeding, key, files);
         }
         self.pump_asks(at, seeding);
         self.settle_seeding(now, seeding);
@@ -224,7 +221,7 @@ impl Peer {
             return;
         }
         self.with_share(key.0, |peer, seeding, at| {
-            peer.object_hashed(now, seeding, key, files, out);
+            peer.object_hashed(seeding, key, files);
             peer.pump_asks(at, seeding);
             peer.settle_seeding(now, seeding);
         });
@@ -232,11 +229,9 @@ impl Peer {
 
     pub(super) fn object_hashed(
         &mut self,
-        now: Time,
         seeding: &mut Seeding,
         key: WorkKey,
         files: HashedFiles,
-        out: &mut Actions<Task>,
     ) {
         let publish = seeding.publish;
         let Some(local) = seeding.local(key) else { return };
@@ -247,7 +242,7 @@ impl Peer {
                 let name = local.scanned.name.clone();
                 let path = local.scanned.path.clone();
                 self.tell(Notice::Hashed { name, path, manifest: manifest.clone() });
-                let swarm = self.share_swarm(now, key, &local.scanned, &manifest, out);
+                let swarm = self.share_swarm(key, &local.scanned, &manifest);
                 if publish {
                     local.state = State::Publishing(swarm, manifest);
                     seeding.to_ask.push_back((key, Purpose::Publish));
@@ -267,28 +262,17 @@ impl Peer {
     /// The swarm of a local object: a new one, or the one that another name for it has made.
     pub(super) fn share_swarm(
         &mut self,
-        now: Time,
         key: WorkKey,
         scanned: &ScannedObject,
         manifest: &Arc<Manifest>,
-        out: &mut Actions<Task>,
     ) -> SwarmKey {
         if let Some(swarm) = self.by_object.get(&manifest.id()) {
             return *swarm;
         }
-        let files = scanned.files.iter().map(|file| (file.path.clone(), file.stamp)).collect();
-        let mut next = 0;
-        let is_file = |entry: &Entry| matches!(entry.kind, EntryKind::File { .. });
-        let of_entry = manifest.entries().iter().map(|entry| {
-            next += usize::from(is_file(entry));
-            is_file(entry).then(|| next - 1)
-        });
-        let of_entry = of_entry.collect();
-        let shared = SharedFiles { share: key.0, object: key.1, files, of_entry };
+        let shared = shared_files(key, scanned, manifest);
         let mut swarm = Swarm::new(manifest.id(), Home::Shared(Arc::new(shared)), None);
         swarm.set_manifest(manifest.clone());
         swarm.have = PieceSet::full(manifest.geometry().piece_count());
-        let _ = (now, out);
         self.add_swarm(swarm)
     }
 
@@ -373,9 +357,34 @@ impl Peer {
         }
         local.state = State::Gone;
         self.tell(Notice::PublishRefused { name, code, text: text.to_owned() });
-        let serves = |local: &Local| matches!(&local.state, State::Publishing(other, _) | State::Serving(other, ..) if *other == swarm);
-        if !seeding.shares.values().flatten().any(serves) {
-            self.stop_serving(now, swarm, Code::GONE, out);
+        self.drop_name(now, seeding, swarm, out);
+    }
+
+    /// An object has lost a name: it is served from the files of another one, or no more.
+    pub(super) fn drop_name(
+        &mut self,
+        now: Time,
+        seeding: &Seeding,
+        swarm: SwarmKey,
+        out: &mut Actions<Task>,
+    ) {
+        let locals = seeding.shares.iter().flat_map(|(share, locals)| {
+            locals.iter().enumerate().map(|(index, local)| ((*share, index), local))
+        });
+        let mut others = locals.filter_map(|(key, local)| match &local.state {
+            State::Publishing(of, manifest) | State::Serving(of, manifest, _) if *of == swarm => {
+                Some(shared_files(key, &local.scanned, manifest))
+            }
+            _ => None,
+        });
+        match (others.next(), self.swarms.get_mut(&swarm)) {
+            (Some(files), Some(swarm)) => {
+                swarm.home = Home::Shared(Arc::new(files));
+                let ours = swarm.object;
+                self.sources
+                    .close(|key| matches!(key, FileKey::Shared { object, .. } if *object == ours));
+            }
+            _ => self.stop_serving(now, swarm, Code::GONE, out),
         }
     }
 
@@ -416,71 +425,5 @@ impl Peer {
         } else {
             Phase::Seed
         };
-    }
-}
-
-fn hash_jobs(scanned: &ScannedObject) -> Result<Vec<HashJob>, StorageError> {
-    let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
-    let Some(piece_log2) = Manifest::default_piece_log2(&lens) else {
-        return Err(StorageError {
-            kind: StorageErrorKind::BadName,
-            what: format!(
-                "{} files of {} bytes are more than one object may have",
-                lens.len(),
-                lens.iter().sum::<u64>()
-            ),
-            path: scanned.path.clone(),
-            advice: Some("share its sub-folders one by one: peer seed FOLDER".into()),
-        });
-    };
-    let job = |file: &crate::disk::ScannedFile| HashJob {
-        path: file.path.clone(),
-        stamp: file.stamp,
-        piece_log2,
-    };
-    Ok(scanned.files.iter().map(job).collect())
-}
-
-fn build_manifest(
-    scanned: &ScannedObject,
-    hashes: Vec<FileHashes>,
-) -> Result<Manifest, StorageError> {
-    let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
-    let files = scanned.files.iter().zip(hashes).map(|(file, hashes)| {
-        let kind = EntryKind::File {
-            executable: file.executable,
-            len: file.stamp.len,
-            digest: hashes.digest,
-        };
-        (Entry { path: file.relative.clone(), kind }, hashes.pieces)
-    });
-    let folders = scanned
-        .empty_folders
-        .iter()
-        .map(|path| (Entry { path: Some(path.clone()), kind: EntryKind::EmptyFolder }, Vec::new()));
-    let piece_log2 = Manifest::default_piece_log2(&lens);
-    Manifest::build(piece_log2.unwrap_or_default(), files.chain(folders).collect()).map_err(
-        |error| StorageError {
-            kind: StorageErrorKind::BadName,
-            what: format!("can't be shared: {error}"),
-            path: scanned.path.clone(),
-            advice: None,
-        },
-    )
-}
-
-pub(super) fn record_of(name: &str, manifest: &Manifest) -> Record {
-    let count = |len: usize| u32::try_from(len).expect("limited when the manifest was built");
-    Record {
-        object: manifest.id(),
-        content: manifest.content(),
-        length: manifest.geometry().total_len(),
-        published_at: 0,
-        version: 0,
-        manifest_len: count(manifest.bytes().len()),
-        piece_count: manifest.geometry().piece_count(),
-        file_count: count(manifest.entries().len()),
-        piece_log2: manifest.piece_log2(),
-        name: name.to_owned(),
     }
 }

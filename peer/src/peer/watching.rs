@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use protocol::Code;
 use reactor::{Actions, Time};
 
 use super::seeding::{Seeding, State};
@@ -33,7 +32,13 @@ impl Peer {
                 continue;
             };
             local.checking = true;
-            run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
+            // An object with two names is served from the files of one; each is watched all the same.
+            let files = if (shared.share, shared.object) == (share, object) {
+                shared.files.clone()
+            } else {
+                local.scanned.files.iter().map(|file| (file.path.clone(), file.stamp)).collect()
+            };
+            run(out, Task::CheckFiles { share, object, files });
         }
     }
 
@@ -73,7 +78,7 @@ impl Peer {
         };
         let name = local.scanned.name.clone();
         self.withdrawn(&name, version, error.clone());
-        self.stop_serving(now, swarm, Code::GONE, out);
+        self.drop_name(now, seeding, swarm, out);
         if seeding.is_settled() && seeding.is_empty() {
             self.fail(Failure::Storage(error));
             seeding.over = true;

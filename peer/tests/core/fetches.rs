@@ -15,10 +15,11 @@ use protocol::{Code, Digest, ObjectId, PieceSet, SafePath};
 use crate::rig::{LARGER, Rig, SMALLER, addr, by_name, fetch, manifest, record};
 
 fn failures(rig: &Rig) -> Vec<&Failure> {
-    let failed = |notice| {
-        if let Notice::Failed(failure) = notice { Some(failure) } else { None }
-    };
-    rig.notices.iter().filter_map(failed).collect()
+    let failed = rig.notices.iter().filter_map(|notice| match notice {
+        Notice::Failed(failure) => Some(failure),
+        _ => None,
+    });
+    failed.collect()
 }
 
 /// Fetching, with one seed at `addr(2)` that has given the manifest.

@@ -6,3 +6,4 @@
 mod fetches;
 mod links;
 mod rig;
+mod seeds;

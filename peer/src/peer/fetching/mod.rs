@@ -299,5 +299,5 @@ pub(in crate::peer) fn is_below(path: &SafePath, part: &SafePath) -> bool {
 
 /// Stands for an object that the tracker does not know.
 fn unnamed_record(manifest: &Manifest, name: &SafePath) -> Record {
-    Record { name: name.to_string(), ..super::seeding::record_of("", manifest) }
+    Record { name: name.to_string(), ..super::making::record_of("", manifest) }
 }
