@@ -1,15 +1,17 @@
 //! The peer's machine: every job, swarm and connection of one process.
 //!
 //! This file owns the state and routes events to the part that knows them:
-//! [`links`] connections and sessions, [`leaving`] how they end, [`downloading`] pieces on their way in, [`serving`] pieces on
-//! their way out, [`seeding`] local files, [`watching`] their changes, [`fetching`] the life of a fetch, [`verifying`] comparisons,
-//! [`asking`] single questions to the tracker. No part reads a clock, a socket or a file.
+//! [`links`] connections and sessions, [`leaving`] how they end, [`downloading`] pieces on their way in,
+//! [`serving`] pieces on their way out, [`seeding`] local files, [`making`] objects of them, [`watching`]
+//! their changes, [`fetching`] the life of a fetch, [`verifying`] comparisons, [`asking`] single questions
+//! to the tracker. No part reads a clock, a socket or a file.
 
 mod asking;
 mod downloading;
 mod fetching;
 mod leaving;
 mod links;
+mod making;
 mod seeding;
 mod serving;
 mod steering;

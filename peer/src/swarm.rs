@@ -275,6 +275,12 @@ impl Swarm {
         }
     }
 
+    /// Something may have to be asked of members.
+    pub(crate) fn is_fetching(&self) -> bool {
+        let unfinished = |transfer: &Transfer| !transfer.picker.is_done();
+        self.manifest.is_none() || self.transfer.as_ref().is_some_and(unfinished)
+    }
+
     /// There are pieces, and we can serve none.
     pub(crate) fn holds_nothing(&self) -> bool {
         self.have.is_empty() && !self.have.is_full()

@@ -34,16 +34,17 @@ impl Peer {
         self.links.insert(conn, link);
     }
 
-    /// As [`Self::fill`], on every link.
+    /// As [`Self::fill`], on every link of a swarm that wants anything.
     pub(super) fn fill_all(&mut self, now: Time, out: &mut Actions<Task>) {
-        for conn in self.links.keys().copied().collect::<Vec<_>>() {
-            self.fill(now, conn, out);
+        for key in self.swarms.keys().copied().collect::<Vec<_>>() {
+            self.fill_swarm(now, key, out);
         }
     }
 
     /// As [`Self::fill`], on every link of one swarm.
     pub(super) fn fill_swarm(&mut self, now: Time, key: SwarmKey, out: &mut Actions<Task>) {
-        let Some(swarm) = self.swarms.get(&key) else { return };
+        // Who serves a thousand links has nothing to ask of any.
+        let Some(swarm) = self.swarms.get(&key).filter(|swarm| swarm.is_fetching()) else { return };
         for conn in swarm.members.keys().copied().collect::<Vec<_>>() {
             self.fill(now, conn, out);
         }

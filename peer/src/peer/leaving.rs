@@ -134,12 +134,16 @@ impl Peer {
                 self.nodes.remove(&node);
             }
         }
-        for swarm in self.swarms.values_mut() {
+        let mut left = Vec::new();
+        for (key, swarm) in &mut self.swarms {
             if swarm.members.contains_key(&conn) {
                 swarm.remove_member(conn);
+                left.push(*key);
             }
         }
-        self.fill_all(now, out);
+        for key in left {
+            self.fill_swarm(now, key, out);
+        }
     }
 
     /// The connection is gone, or about to be closed.

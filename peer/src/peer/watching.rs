@@ -90,12 +90,19 @@ impl Peer {
     }
 
     /// Something about an object's files looks wrong: look at them now.
-    pub(super) fn suspect_files(&self, key: SwarmKey, out: &mut Actions<Task>) {
+    pub(super) fn suspect_files(&mut self, key: SwarmKey, out: &mut Actions<Task>) {
         let Some(Home::Shared(shared)) = self.swarms.get(&key).map(|swarm| &swarm.home) else {
             return;
         };
+        let shared = shared.clone();
         let (share, object) = (shared.share, shared.object);
-        run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
+        self.with_share(share, |_, seeding, _| {
+            let Some(local) = seeding.local((share, object)) else { return };
+            // Remotes can make us look, but only once at a time.
+            if !std::mem::replace(&mut local.checking, true) {
+                run(out, Task::CheckFiles { share, object, files: shared.files.clone() });
+            }
+        });
     }
 
     /// A file could not be opened for serving.

@@ -288,7 +288,7 @@ fn bar(done: u64, total: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script;
+    use super::super::script_tests as script;
     use super::*;
 
     #[test]

@@ -370,7 +370,7 @@ fn phase_word(phase: Phase) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script;
+    use super::super::script_tests as script;
     use super::*;
 
     fn check(lines: &[String], golden: &str) {

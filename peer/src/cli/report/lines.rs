@@ -233,7 +233,7 @@ impl Report for Lines {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script;
+    use super::super::script_tests as script;
     use super::*;
 
     #[test]

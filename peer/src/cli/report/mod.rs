@@ -155,4 +155,4 @@ fn free_bytes(path: &Path) -> Option<u64> {
 
 /// A made-up fetch and a made-up seed, for the tests of all modes.
 #[cfg(test)]
-mod script;
+mod script_tests;

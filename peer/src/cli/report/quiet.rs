@@ -30,7 +30,7 @@ impl Report for Quiet {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script;
+    use super::super::script_tests as script;
     use super::*;
 
     #[test]
