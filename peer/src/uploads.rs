@@ -1,7 +1,7 @@
 //! Whose request to serve next.
 //!
 //! Knows requests and bytes; no file, no connection. Sessions take turns by bytes: nobody gets more than
-//! [`QUANTUM`] and a block ahead of anybody else who could be served. Inside that bound, begun pieces
+//! `QUANTUM` and a block ahead of anybody else who could be served. Inside that bound, begun pieces
 //! are finished first, and then pieces that were sent least begin, so that a swarm's first copies
 //! spread before any second one.
 //!

@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    /// What is left though every process has ended: connections, locks, tasks. `None` if nothing. [S15]
+    /// What is left though every process has ended: connections, locks, tasks. `None` if nothing. (S15)
     pub fn leftovers(&self) -> Option<String> {
         let held = |link: &&Link| link.ends.iter().any(|end| end.known);
         if let Some(link) = self.links.iter().flatten().find(held) {

@@ -12,6 +12,7 @@ pub mod jobs;
 mod link;
 mod node;
 pub mod plan;
+mod programs;
 mod stuck;
 mod world;
 
@@ -19,5 +20,6 @@ pub use check::Left;
 pub use content::Tree;
 pub use disk::Disk;
 pub use node::{Life, NodeKey, Profile, Twist};
+pub use programs::programs;
 pub use stuck::Stuck;
 pub use world::World;

@@ -2,8 +2,10 @@
 //! fetches what the other seeds, through either's tracker, beside seeders that misbehave; what the
 //! reference side saw is checked against the rules.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use tests::programs;
 
 fn run(mut command: Command) {
     let output = command.output();
@@ -15,22 +17,6 @@ fn run(mut command: Command) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-/// Builds the programs in this test's own profile; the folder they are in.
-fn programs() -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    let folder = test.parent().and_then(Path::parent).expect("target/profile/deps/test");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bins", "-p", "tracker", "-p", "peer"]);
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    let target = folder.parent().expect("the target folder");
-    build.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    run(build);
-    folder.to_owned()
 }
 
 fn interop() -> Command {

@@ -9,16 +9,16 @@ use protocol::{Manifest, Metafile};
 
 use super::args::{Args, Flag, Kind};
 use super::common::{self, OUTPUT_FLAGS, TRACKER_FLAGS, TRANSFER_FLAGS, Tracking, Transfer};
-use super::console::Console;
+use super::console::Console as _;
 use super::errors::{CliError, Context};
 use super::escape::escape_path;
 use super::exit::Exit;
-use super::report::{About, Moment, Object, Report, choose, print_path};
+use super::report::{About, Memory, Object, Remembering, Report as _, choose, print_path};
 use super::runtime::{Plan, run, workers};
 use super::{Command, Shell};
 use crate::disk::ScanRequest;
 use crate::job::Job;
-use crate::notice::{Notice, Status};
+use crate::notice::Notice;
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -100,15 +100,16 @@ fn create(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
         ..About::new(command, escape_path(&path), &shell.output)
     };
     let request = ScanRequest { path, name: Some(name.clone()), follow_symlinks, hidden: true };
-    let mut hashed = Hashed { report: choose(&shell.output, about.clone()), manifest: None };
+    let report = choose(&shell.output, about.clone());
+    let mut watched = Remembering { report, memory: Hashed::default() };
     let jobs = vec![Job::Create(request)];
     let plan = Plan { jobs, trackers: Vec::new(), tracking, transfer, listens: false };
-    let ended = run(plan, &mut hashed, &mut shell.console)?;
-    let outcome = ended.conclude(&context).and_then(|()| match hashed.manifest.take() {
+    let ended = run(plan, &mut watched, &mut shell.console)?;
+    let outcome = ended.conclude(&context).and_then(|()| match watched.memory.manifest.take() {
         Some(manifest) => save(&output, &Metafile { name, trackers, manifest }),
         None => Err(ended.nothing_happened()),
     });
-    hashed.report.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
+    watched.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
     outcome?;
     if shell.output.json {
         let object = Object::event(ended.at, "created").text("path", &output.to_string_lossy());
@@ -160,21 +161,17 @@ fn exists(output: &Path) -> CliError {
     CliError::new(Exit::EXISTS, what, "it was left as it is".to_owned(), advice)
 }
 
+/// What the file is to say.
+#[derive(Debug, Default)]
 struct Hashed {
-    report: Box<dyn Report>,
     manifest: Option<Arc<Manifest>>,
 }
 
-impl Report for Hashed {
-    fn notice(&mut self, at: Moment, notice: &Notice, console: &mut dyn Console) {
+impl Memory for Hashed {
+    fn note(&mut self, notice: &Notice) {
         if let Notice::Hashed { manifest, .. } = notice {
             self.manifest = Some(manifest.clone());
         }
-        self.report.notice(at, notice, console);
-    }
-
-    fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
-        self.report.status(at, status, console);
     }
 }
 

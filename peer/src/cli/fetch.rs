@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use super::args::{Args, Flag, Kind};
 use super::common::{self, OUTPUT_FLAGS, TRACKER_FLAGS, TRANSFER_FLAGS, Tracking, Transfer};
-use super::console::Console;
 use super::errors::{CliError, Context};
 use super::exit::Exit;
 use super::format::whole_span;
-use super::report::{About, Moment, Report, choose};
+use super::report::{About, Memory, Remembering, Report as _, choose};
 use super::runtime::{Plan, run, workers};
 use super::target::{self, Wanted};
 use super::values;
 use super::{Command, Shell};
 use crate::disk::IfExists;
 use crate::job::{FetchJob, Job, Linger, Target};
-use crate::notice::{Failure, Notice, Status, VerifyProblem};
+use crate::notice::{Failure, Notice, VerifyProblem};
 
 /// Without a byte for so long a fetch gives up, unless told otherwise.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,7 +79,7 @@ const FLAGS: &[Flag] = &[
         Kind::Switch,
         "PEER_NO_SYNC",
         "",
-        "do not wait for the disk: faster, not safe from power loss",
+        "do not wait for the disk: faster; a power cut soon after may leave damaged files under the final name",
     ),
     flag(
         "--check",
@@ -212,18 +211,19 @@ fn fetch(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
     };
     let waits = options.wait;
     let job = options.job(target);
-    let mut result = Outcome { report: choose(&shell.output, about), done: false, problems: None };
+    let mut watched =
+        Remembering { report: choose(&shell.output, about), memory: Outcome::default() };
     let plan = Plan { jobs: vec![job], trackers, tracking, transfer, listens: true };
-    let ended = run(plan, &mut result, &mut shell.console)?;
-    let outcome = match result.problems.take() {
+    let ended = run(plan, &mut watched, &mut shell.console)?;
+    let outcome = match watched.memory.problem.take() {
         Some(problem) => Err(differs(&context, &problem)),
         // Serving on afterwards is over when somebody stops it; the data is all there.
-        None if result.done && ended.failures.is_empty() => Ok(()),
+        None if watched.memory.done && ended.failures.is_empty() => Ok(()),
         None => ended.conclude(&context).and_then(|()| Err(ended.nothing_happened())),
     };
     let no_name = matches!(ended.failures.first(), Some(Failure::NotFound { .. }));
     let outcome = outcome.map_err(|error| if no_name { waited(waits, error) } else { error });
-    result.report.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
+    watched.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
     outcome.map(|()| Exit::DONE)
 }
 
@@ -246,25 +246,20 @@ fn differs(context: &Context, problem: &VerifyProblem) -> CliError {
     )
 }
 
-/// Remembers what decides the exit code.
+/// What decides the exit code.
+#[derive(Debug, Default)]
 struct Outcome {
-    report: Box<dyn Report>,
     done: bool,
-    problems: Option<VerifyProblem>,
+    problem: Option<VerifyProblem>,
 }
 
-impl Report for Outcome {
-    fn notice(&mut self, at: Moment, notice: &Notice, console: &mut dyn Console) {
+impl Memory for Outcome {
+    fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::FetchDone { .. } => self.done = true,
-            Notice::Verified { problems, .. } => self.problems = problems.first().cloned(),
+            Notice::Verified { problems, .. } => self.problem = problems.first().cloned(),
             _ => {}
         }
-        self.report.notice(at, notice, console);
-    }
-
-    fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
-        self.report.status(at, status, console);
     }
 }
 

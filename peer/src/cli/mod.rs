@@ -1,7 +1,7 @@
 //! The command line: turns words into jobs, and notices into text and exit codes.
 //!
 //! One file per command. What is printed, and the exit code, depend only on the words, the environment
-//! and what the machine tells; the machine itself is run in [`runtime`].
+//! and what the machine tells; the machine itself is run in `runtime`.
 
 mod args;
 mod common;

@@ -5,17 +5,16 @@ use std::time::Duration;
 
 use super::args::{Args, Flag, Kind};
 use super::common::{self, OUTPUT_FLAGS, TRACKER_FLAGS, TRANSFER_FLAGS, Tracking, Transfer};
-use super::console::Console;
 use super::errors::{CliError, Context};
 use super::escape::escape_path;
 use super::exit::Exit;
-use super::report::{About, Moment, Report, choose};
+use super::report::{About, Memory, Remembering, Report as _, choose};
 use super::runtime::{Plan, run, workers};
 use super::values;
 use super::{Command, Shell};
 use crate::disk::ScanRequest;
 use crate::job::{Job, SeedJob};
-use crate::notice::{Notice, Status};
+use crate::notice::Notice;
 
 const FLAGS: &[Flag] = &[
     Flag {
@@ -212,17 +211,18 @@ fn seed(mut args: Args, shell: &mut Shell<'_>) -> Result<Exit, CliError> {
         ..About::new(command, subject, &shell.output)
     };
     let job = options.job(command)?;
-    let mut tally = Tally { report: choose(&shell.output, about), shared: 0, lost: Vec::new() };
+    let mut watched =
+        Remembering { report: choose(&shell.output, about), memory: Tally::default() };
     let plan = Plan { jobs: vec![job], trackers, tracking, transfer, listens: true };
-    let ended = run(plan, &mut tally, &mut shell.console)?;
-    let outcome = ended.conclude(&context).and_then(|()| tally.conclude(&context));
-    tally.report.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
+    let ended = run(plan, &mut watched, &mut shell.console)?;
+    let outcome = ended.conclude(&context).and_then(|()| watched.memory.conclude(&context));
+    watched.end(ended.at, outcome.as_ref().map(|_| ()), &mut shell.console);
     outcome.map(|()| Exit::DONE)
 }
 
 /// Counts what was shared and what was not, for the exit code.
+#[derive(Debug, Default)]
 struct Tally {
-    report: Box<dyn Report>,
     shared: usize,
     /// Of each object that is not shared (any more): why.
     lost: Vec<Notice>,
@@ -254,8 +254,8 @@ fn withdrawn(lost: &[Notice]) -> usize {
     lost.iter().filter(published).count()
 }
 
-impl Report for Tally {
-    fn notice(&mut self, at: Moment, notice: &Notice, console: &mut dyn Console) {
+impl Memory for Tally {
+    fn note(&mut self, notice: &Notice) {
         match notice {
             Notice::Published { .. } => self.shared += 1,
             Notice::PublishRefused { .. } | Notice::Withdrawn { .. } => {
@@ -263,11 +263,6 @@ impl Report for Tally {
             }
             _ => {}
         }
-        self.report.notice(at, notice, console);
-    }
-
-    fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
-        self.report.status(at, status, console);
     }
 }
 

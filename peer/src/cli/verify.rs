@@ -108,6 +108,10 @@ impl Report for Check {
     fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
         self.report.status(at, status, console);
     }
+
+    fn is_reader_gone(&self, console: &dyn Console) -> bool {
+        self.report.is_reader_gone(console)
+    }
 }
 
 fn line(problem: &VerifyProblem) -> String {

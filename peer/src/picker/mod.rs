@@ -292,7 +292,7 @@ impl Picker {
         self.scratch.count() < self.pickable_count
     }
 
-    /// The only way from one state to another, but for the number of sources. [P1]
+    /// The only way from one state to another, but for the number of sources. (P1)
     fn set_state(&mut self, piece: PieceIndex, state: PieceState) {
         let at = piece.index();
         self.slots[at] = Slot { index: Some(piece), state };

@@ -159,7 +159,7 @@ impl Resume<'_> {
         Ok(found)
     }
 
-    /// Sorts the pieces: durable, to be hashed (as `written`), or not there. [R1]
+    /// Sorts the pieces: durable, to be hashed (as `written`), or not there. (R1)
     fn weigh(&self, inode: u64, old: Option<&Old>, files: &[Option<Meta>]) -> Claims {
         let geometry = self.spec.manifest.geometry();
         let none = PieceSet::empty(geometry.piece_count());

@@ -4,32 +4,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use tests::programs;
+
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Where the built programs are. Builds them once per test run, in this test's own profile.
-fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let test = std::env::current_exe().expect("a running test has a path");
-        let folder = test.parent().and_then(Path::parent).expect("target/profile/deps/test");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--bins", "-p", "tracker", "-p", "peer"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        let target = folder.parent().expect("the target folder");
-        build.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().expect("cargo runs").success(), "the programs do not build");
-        folder.to_owned()
-    });
-    folder.join(name)
-}
 
 /// A process and its output so far.
 pub(crate) struct Process {
@@ -42,7 +23,7 @@ pub(crate) struct Process {
 
 impl Process {
     fn start(name: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(programs().join(name));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for variable in ["PEER_TRACKER", "TRACKER_LISTEN", "PEER_STATE_DIR"] {
             command.env_remove(variable);

@@ -48,6 +48,39 @@ pub(crate) trait Report {
     }
 }
 
+/// What a command has to remember of the notices, for its exit code.
+pub(crate) trait Memory {
+    /// Something happened.
+    fn note(&mut self, notice: &Notice);
+}
+
+/// A report that leaves a memory behind.
+pub(crate) struct Remembering<M> {
+    /// What people and programs read.
+    pub report: Box<dyn Report>,
+    /// What is kept.
+    pub memory: M,
+}
+
+impl<M: Memory> Report for Remembering<M> {
+    fn notice(&mut self, at: Moment, notice: &Notice, console: &mut dyn Console) {
+        self.memory.note(notice);
+        self.report.notice(at, notice, console);
+    }
+
+    fn status(&mut self, at: Moment, status: &Status, console: &mut dyn Console) {
+        self.report.status(at, status, console);
+    }
+
+    fn end(&mut self, at: Moment, outcome: Result<(), &CliError>, console: &mut dyn Console) {
+        self.report.end(at, outcome, console);
+    }
+
+    fn is_reader_gone(&self, console: &dyn Console) -> bool {
+        self.report.is_reader_gone(console)
+    }
+}
+
 /// What a report needs to know about the command, and about where it writes.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
