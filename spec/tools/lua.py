@@ -90,8 +90,10 @@ local function text(c, id, size)
   local at = take(c, size, id)
   local r = range(c, at, size)
   if r then
-    check(utf8_ok(r:bytes():raw()), id .. ": not UTF-8")
-    c.tree:add(f[id], r, r:bytes():raw())
+    local shown = r:bytes():raw()
+    check(utf8_ok(shown), id .. ": not UTF-8")
+    -- What is shown would end at a zero byte.
+    c.tree:add(f[id], r, (shown:gsub("%z", "␀")))
   end
 end
 
@@ -120,6 +122,10 @@ local structs, messages = {{}}, {{}}
 
 TAIL = """
 local function dissect_frame(tvb, pinfo, tree)
+  if tvb:len() < 4 then
+    tree:add(swp, tvb(), "SWP header (cut by the end of the stream)")
+    return tvb:len()
+  end
   local kind, length = tvb(0, 1):uint(), tvb(1, 3):uint()
   local message = messages[kind]
   local title = message and message.name or string.format("unknown type 0x%02x", kind)
@@ -154,7 +160,7 @@ end
 
 local function frame_length(tvb, pinfo, offset)
   local rest = tvb:len() - offset
-  if rest < 4 then return 4 end
+  if rest < 4 then return rest end
   local kind, length = tvb(offset, 1):uint(), tvb(offset + 1, 3):uint()
   local message = messages[kind]
   -- What can't be a frame is not waited for, and nothing after it has a meaning.
@@ -163,19 +169,40 @@ local function frame_length(tvb, pinfo, offset)
   return 4 + length
 end
 
-function swp.dissector(tvb, pinfo, tree)
+local function dissect(tvb, pinfo, tree)
   pinfo.cols.protocol = "SWP"
   pinfo.cols.info = ""
   dissect_tcp_pdus(tvb, tree, 4, frame_length, dissect_frame, true)
   return tvb:len()
 end
+swp.dissector = dissect
+
+local MAGIC_BYTES = string.char({magic_bytes})
+
+-- How many bytes a HELLO at the start of a stream needs; 0 if there is none.
+local function hello_length(tvb)
+  local have = tvb:len()
+  local head = tvb(0, math.min(have, 8)):bytes():raw()
+  if head:sub(1, 2) ~= string.char(1, 0):sub(1, #head) then return 0 end
+  if have < 4 then return 4 end
+  local length = tvb(1, 3):uint()
+  if length < messages[1].min or length > messages[1].max then return 0 end
+  if head:sub(5) ~= MAGIC_BYTES:sub(1, #head - 4) then return 0 end
+  return 4 + length
+end
 
 local function heuristic(tvb, pinfo, tree)
-  if tvb:len() < 8 or tvb(0, 1):uint() ~= 1 or tvb(4, 4):uint() ~= MAGIC then return false end
-  local length = tvb(1, 3):uint()
-  if length < messages[1].min or length > messages[1].max then return false end
+  local wanted = hello_length(tvb)
+  if wanted == 0 then return false end
+  if tvb:len() < wanted and pinfo.can_desegment > 0 then
+    pinfo.desegment_offset = 0
+    pinfo.desegment_len = DESEGMENT_ONE_MORE_SEGMENT
+    return true
+  end
+  if tvb:len() < 8 then return false end
   pinfo.conversation = swp
-  swp.dissector(tvb, pinfo, tree)
+  -- Not swp.dissector: called as one inside another, it could not wait for the rest of a frame.
+  dissect(tvb, pinfo, tree)
   return true
 end
 
@@ -317,4 +344,5 @@ def dissector() -> str:
     for t in SPEC["type"]:
         head = f"messages[0x{t['id']:02X}] = {{ name = {quoted(t['name'])}, min = {t['min']}, max = {t['max']}, read = function(c)"
         lines += ["", *reader(head, t["name"].lower(), t["fields"], [])]
-    return "\n".join(lines) + "\n" + TAIL
+    magic = ", ".join(str(byte) for byte in limits["MAGIC"].to_bytes(4, "big"))
+    return "\n".join(lines) + "\n" + TAIL.replace("{magic_bytes}", magic)

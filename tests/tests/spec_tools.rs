@@ -42,3 +42,9 @@ fn the_capture_checker_notices_broken_rules() {
 fn rules_without_a_test_can_be_listed() {
     run("spec/tools/reqs.py", &[]);
 }
+
+// Needs tshark; tests/test.sh installs it.
+#[test]
+fn wireshark_sees_what_the_codec_sees() {
+    run("spec/tools/check_dissector.py", &[]);
+}
