@@ -11,6 +11,8 @@ pub struct Tree {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Relative paths of folders with nothing in them.
     pub folders: BTreeSet<String>,
+    /// Relative paths of the files that may be executed.
+    pub executable: BTreeSet<String>,
 }
 
 impl Tree {
@@ -24,6 +26,13 @@ impl Tree {
     pub fn with(mut self, path: &str, content: Vec<u8>) -> Self {
         self.files.insert(path.to_owned(), content);
         self
+    }
+
+    /// With one more file, which may be executed.
+    #[must_use]
+    pub fn with_program(mut self, path: &str, content: Vec<u8>) -> Self {
+        self.executable.insert(path.to_owned());
+        self.with(path, content)
     }
 
     /// With one more empty folder.
@@ -70,6 +79,10 @@ impl Tree {
         }
         if let Some(extra) = other.files.keys().find(|path| !self.files.contains_key(*path)) {
             return Some(format!("'{extra}' is too much"));
+        }
+        if self.executable != other.executable {
+            let (is, ought) = (&other.executable, &self.executable);
+            return Some(format!("executable are {is:?} instead of {ought:?}"));
         }
         (self.folders != other.folders)
             .then(|| format!("empty folders {:?} instead of {:?}", other.folders, self.folders))

@@ -82,8 +82,8 @@ pub enum Rename {
 
 /// A file system.
 pub trait Fs: Send + Sync {
-    /// Opens a folder that the user named, making it and those above it if they are missing. Links in
-    /// the path are followed.
+    /// Opens a folder that the user named, making it and those above it if they are missing; their names
+    /// are durable then. Links in the path are followed.
     ///
     /// # Errors
     /// When it can't be made or opened.

@@ -23,7 +23,7 @@ pub struct OsFs;
 
 impl Fs for OsFs {
     fn folder(&self, path: &Path) -> io::Result<Arc<dyn Folder>> {
-        std::fs::create_dir_all(path)?;
+        make_durably(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Arc::new(OsFolder { root: Beneath::new(fd) }))
@@ -49,6 +49,28 @@ impl Fs for OsFs {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         regular(rustix::fs::open(path, flags, Mode::empty())?)
+    }
+}
+
+/// Makes a folder and those above it, each one's name durable before the next is made: else a power cut
+/// could take the folder away with everything that was fetched into it. A process that was killed may
+/// have made the last of them only, so that one is seen to even if it is there already.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    let new = !path.is_dir();
+    if new {
+        make_durably(parent)?;
+        // It is no mistake if somebody else made it just now.
+        std::fs::create_dir_all(path)?;
+    }
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // Who may not read the folder above can't sync it; who did not change it need not.
+        Err(cause) if new => Err(cause),
+        _ => Ok(()),
     }
 }
 

@@ -127,7 +127,8 @@ impl Part {
 
     /// For whoever wonders who holds the lock. Nothing depends on it.
     fn note_pid(&self) {
-        let pid = format!("{}\n", std::process::id());
+        // Always as long, so that a simulated run does not depend on the process that it is in.
+        let pid = format!("{:>10}\n", std::process::id());
         let noted = self.lock.set_len(0).and_then(|()| self.lock.write_all_at(pid.as_bytes(), 0));
         if let Err(cause) = noted {
             log::debug!("could not note the process id in the lock: {cause}");

@@ -9,7 +9,9 @@ use std::sync::{Arc, MutexGuard};
 use peer::storage::fs::{Advice, Folder, Fs, FsFile, Kind, Listed, Meta, Open, Rename};
 use reactor::{FileStamp, Source, SourceBytes};
 
-use super::state::{Body, Change, ROOT, State};
+use super::change::Change;
+use super::image::{Body, ROOT};
+use super::state::State;
 use super::{Disk, failed};
 
 fn dark() -> io::Error {
@@ -26,18 +28,19 @@ impl Disk {
 
     /// For a call that changes something at `path`. The power may go out during this very call: then it
     /// happened, as far as anything happened that is not durable, and nobody hears of it.
-    fn changing(
+    fn changing<T>(
         &self,
         process: u64,
         path: &Path,
-        act: impl FnOnce(&mut State) -> io::Result<()>,
-    ) -> io::Result<()> {
+        act: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.looking(process)?;
         state.changes += 1;
         if !state.allowed.is_empty() && !state.allowed.iter().any(|ok| path.starts_with(ok)) {
             state.strays.push(path.to_owned());
         }
         let result = act(&mut state);
+        state.note_point();
         state.dark |= state.cut_at == Some(state.changes);
         if state.dark { Err(dark()) } else { result }
     }
@@ -54,6 +57,7 @@ impl Disk {
         let fails = state.failing_syncs > 0;
         state.failing_syncs -= u32::from(fails);
         act(&mut state, fails);
+        state.note_point();
         if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
     }
 
@@ -91,12 +95,28 @@ fn absolute(path: &Path) -> io::Result<&Path> {
 impl Fs for Disk {
     fn folder(&self, path: &Path) -> io::Result<Arc<dyn Folder>> {
         let process = self.process();
-        let there = self.looking(process)?.find_below(ROOT, absolute(path)?);
-        if there.is_err() {
-            self.changing(process, path, |state| {
-                state.make_path(path);
-                Ok(())
-            })?;
+        let mut parent = ROOT;
+        let mut so_far = PathBuf::from("/");
+        let mut names = absolute(path)?.components().peekable();
+        while let Some(name) = names.next() {
+            so_far.push(name);
+            let there = self.looking(process)?.child(parent, name.as_os_str());
+            let ino = there.map_or_else(
+                || {
+                    self.changing(process, &so_far, |state| {
+                        state.make(parent, name.as_os_str().to_owned(), true, true)
+                    })
+                },
+                Ok,
+            )?;
+            if there.is_none() || names.peek().is_none() {
+                self.syncing(process, |state, fails| {
+                    if !fails {
+                        state.sync_folder(parent);
+                    }
+                })?;
+            }
+            parent = ino;
         }
         let ino = self.looking(process)?.find_below(ROOT, absolute(path)?)?;
         Ok(Arc::new(SimFolder { disk: self.clone(), ino, path: path.to_owned(), process }))
@@ -173,7 +193,7 @@ impl Folder for SimFolder {
             if state.meta(ino)?.kind == Kind::Folder {
                 return Err(failed(io::ErrorKind::IsADirectory));
             }
-            state.apply(Change::Unlink { parent, name });
+            state.unlink(parent, name, ino);
             Ok(())
         })
     }
@@ -181,10 +201,11 @@ impl Folder for SimFolder {
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         self.disk.changing(self.process, &self.path.join(path), |state| {
             let (parent, name) = self.place(state, path)?;
-            if !listed(state, state.find_below(self.ino, path)?)?.is_empty() {
+            let ino = state.find_below(self.ino, path)?;
+            if !listed(state, ino)?.is_empty() {
                 return Err(failed(io::ErrorKind::DirectoryNotEmpty));
             }
-            state.apply(Change::Unlink { parent, name });
+            state.unlink(parent, name, ino);
             Ok(())
         })
     }
@@ -283,7 +304,7 @@ impl FsFile for SimFile {
             }
             grow(state, self.ino, offset + bytes.len() as u64)?;
             let at = state.tick();
-            let bytes = bytes.to_vec();
+            let bytes = bytes.into();
             state.apply(Change::Write { ino: self.ino, offset, bytes, at });
             Ok(())
         })

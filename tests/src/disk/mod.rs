@@ -1,12 +1,15 @@
 //! A disk in memory with two faces: what reads show, and what a power cut would leave.
 //!
 //! Every change is applied to the visible state at once and kept in a log until something makes it
-//! durable. A power cut takes the durable state and an arbitrary part of the log: names in the order in
-//! which they changed, as a journaling file system keeps them, and any subset of data writes, torn at
-//! sectors. Faults are set from outside: a quota, failing syncs, files changed behind the owner's back,
+//! durable. A power cut takes the durable state and an arbitrary part of the log: any subset of it, data
+//! writes torn at sectors, no order kept, as little as POSIX promises (a rename is one step, though, and
+//! a synced folder knows the names in it). Faults are set from outside: a quota, failing syncs, files changed behind the owner's back,
 //! a cut after so many operations.
 
+mod change;
+mod crash;
 mod files;
+mod image;
 mod state;
 
 use std::ffi::OsString;
@@ -16,8 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reactor::Rng;
 
+use change::Change;
+pub use crash::{CrashPoint, Fate};
+use image::{Body, ROOT};
 pub(crate) use state::Cost;
-use state::{Body, Change, ROOT, State};
+use state::State;
 
 use crate::content::Tree;
 
@@ -50,9 +56,10 @@ impl Disk {
             let full = join(path, relative);
             let parent = state.make_path(full.parent().unwrap_or_else(|| Path::new("/")));
             let name = full.file_name().expect("a file has a name").to_owned();
+            let executable = tree.executable.contains(relative);
             let ino = match state.child(parent, &name) {
                 Some(ino) => ino,
-                None => state.make(parent, name, false, false).expect("the name is free"),
+                None => state.make(parent, name, false, executable).expect("the name is free"),
             };
             state.overwrite(ino, bytes.clone());
         }
@@ -99,7 +106,7 @@ impl Disk {
         let ino = state.find(Path::new(path)).expect("a file to tamper with");
         state.tampered = true;
         let at = state.tick();
-        state.apply(Change::Write { ino, offset, bytes: bytes.to_vec(), at });
+        state.apply(Change::Write { ino, offset, bytes: bytes.into(), at });
     }
 
     /// Somebody else cuts a file short.
@@ -123,8 +130,9 @@ impl Disk {
         let path = Path::new(path);
         let parent = state.find(path.parent().unwrap_or_else(|| Path::new("/"))).expect("a folder");
         let name: OsString = path.file_name().expect("a name").to_owned();
+        let ino = state.child(parent, &name).expect("something to remove");
         state.tampered = true;
-        state.apply(Change::Unlink { parent, name });
+        state.unlink(parent, name, ino);
     }
 
     /// Whether somebody else changed something, so that what its owner says may be out of date.
@@ -180,6 +188,34 @@ impl Disk {
     /// Paths that were changed though they lie outside the allowed folders.
     pub fn strays(&self) -> Vec<PathBuf> {
         self.state().strays.clone()
+    }
+
+    // ---- every power cut there is
+
+    /// Keeps what a power cut would find, from now on after each operation.
+    pub fn keep_points(&self) {
+        let mut state = self.state();
+        state.points = Some(Vec::new());
+        state.note_point();
+    }
+
+    /// What was kept since [`Disk::keep_points`], the moment of that call first. Ends it.
+    pub fn take_points(&self) -> Vec<CrashPoint> {
+        self.state().points.take().unwrap_or_default()
+    }
+
+    /// Becomes what `point` says was left, with the power back and no process running.
+    ///
+    /// # Panics
+    /// When there is not one fate for each pending operation.
+    pub fn restore(&self, point: &CrashPoint, fates: &[Fate]) {
+        let image = point.image(fates);
+        self.state().wake_up_with(image, point.next_ino, point.last_tick);
+    }
+
+    /// Equal for disks that no program can tell apart, but for times within one second.
+    pub fn fingerprint(&self) -> u64 {
+        self.state().fingerprint()
     }
 
     // ---- for the world

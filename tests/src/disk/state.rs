@@ -3,7 +3,7 @@
 //! Invariant: applying the whole log to `durable` gives `now`, unless a sync failed: what it covered is
 //! dropped from the log, and only reading anew shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -12,64 +12,14 @@ use std::sync::Arc;
 use peer::storage::fs::{Kind, Meta, Rename};
 use reactor::{FileStamp, Rng};
 
+use super::change::Change;
+use super::crash::{CrashPoint, Fate};
 use super::failed;
+use super::image::{Body, Image, Inode, ROOT};
 use crate::content::Tree;
 
-/// The folder above all others.
-pub(super) const ROOT: u64 = 1;
-/// Space is given out in such steps.
-const BLOCK: u64 = 4096;
-/// A power cut tears writes at such borders.
-const SECTOR: usize = 512;
 /// A moment in 2026; times of files count from here.
 const EPOCH_NS: i128 = 1_800_000_000_000_000_000;
-
-/// What is in a file or folder.
-#[derive(Clone, Debug)]
-pub(super) enum Body {
-    File { data: Arc<Vec<u8>>, allocated: u64 },
-    Folder(BTreeMap<OsString, u64>),
-}
-
-/// A file or folder.
-#[derive(Clone, Debug)]
-pub(super) struct Inode {
-    pub(super) body: Body,
-    pub(super) executable: bool,
-    pub(super) mtime: i128,
-    pub(super) ctime: i128,
-}
-
-/// Something that was changed.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    Write { ino: u64, offset: u64, bytes: Vec<u8>, at: i128 },
-    Len { ino: u64, len: u64, at: i128 },
-    Reserve { ino: u64, len: u64, at: i128 },
-    Make { parent: u64, name: OsString, ino: u64, folder: bool, executable: bool, at: i128 },
-    Unlink { parent: u64, name: OsString },
-    Move { from: (u64, OsString), to: (u64, OsString), swap: bool, at: i128 },
-}
-
-impl Change {
-    /// The file whose content changes, if it is not about names.
-    fn content_of(&self) -> Option<u64> {
-        match self {
-            Self::Write { ino, .. } | Self::Len { ino, .. } | Self::Reserve { ino, .. } => {
-                Some(*ino)
-            }
-            Self::Make { .. } | Self::Unlink { .. } | Self::Move { .. } => None,
-        }
-    }
-
-    fn concerns_folder(&self, folder: u64) -> bool {
-        match self {
-            Self::Make { parent, .. } | Self::Unlink { parent, .. } => *parent == folder,
-            Self::Move { from, to, .. } => from.0 == folder || to.0 == folder,
-            _ => false,
-        }
-    }
-}
 
 /// What some work cost, to derive its time from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,12 +29,12 @@ pub(crate) struct Cost {
     pub(crate) syncs: u64,
 }
 
-type Inodes = BTreeMap<u64, Inode>;
-
 #[derive(Debug)]
 pub(super) struct State {
-    now: Inodes,
-    durable: Inodes,
+    now: Image,
+    durable: Image,
+    /// Files that a sync failed for: what is durable of them is not what shows.
+    doubtful: BTreeSet<u64>,
     log: Vec<Change>,
     next_ino: u64,
     pub(super) clock: i128,
@@ -107,18 +57,16 @@ pub(super) struct State {
     pub(super) allowed: Vec<PathBuf>,
     pub(super) strays: Vec<PathBuf>,
     pub(super) cost: Cost,
-}
-
-fn folder() -> Inode {
-    Inode { body: Body::Folder(BTreeMap::new()), executable: true, mtime: 0, ctime: 0 }
+    /// What a power cut would find after each operation, if that is kept.
+    pub(super) points: Option<Vec<CrashPoint>>,
 }
 
 impl State {
     pub(super) fn new() -> Self {
-        let inodes: Inodes = [(ROOT, folder())].into();
         Self {
-            now: inodes.clone(),
-            durable: inodes,
+            now: Image::new(),
+            durable: Image::new(),
+            doubtful: BTreeSet::new(),
             log: Vec::new(),
             next_ino: ROOT + 1,
             clock: 0,
@@ -139,21 +87,22 @@ impl State {
             allowed: Vec::new(),
             strays: Vec::new(),
             cost: Cost::default(),
+            points: None,
         }
     }
 
     // ---- looking
 
     pub(super) fn inode(&self, ino: u64) -> Option<&Inode> {
-        self.now.get(&ino)
+        self.now.get(ino)
     }
 
     pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<u64> {
-        child_in(&self.now, parent, name)
+        self.now.child(parent, name)
     }
 
     pub(super) fn find(&self, path: &Path) -> Option<u64> {
-        find_in(&self.now, path)
+        self.now.find(path)
     }
 
     /// Below `start`, by plain segments only.
@@ -191,19 +140,16 @@ impl State {
     }
 
     pub(super) fn used(&self) -> u64 {
-        let linked = reachable(&self.now);
-        let counts = |ino: &u64| linked.contains_key(ino) || self.open.contains_key(ino);
-        let used = self.now.iter().filter(|(ino, _)| counts(ino)).map(|(_, inode)| {
+        let linked = self.now.linked();
+        let counts = |ino: &u64| linked.contains(ino) || self.open.contains_key(ino);
+        let used = self.now.inodes.iter().filter(|(ino, _)| counts(ino)).map(|(_, inode)| {
             if let Body::File { allocated, .. } = &inode.body { *allocated } else { 0 }
         });
         used.sum()
     }
 
     pub(super) fn tree(&self, path: &Path, durable: bool) -> Option<Tree> {
-        let inodes = if durable { &self.durable } else { &self.now };
-        let mut tree = Tree::default();
-        collect(inodes, find_in(inodes, path)?, String::new(), &mut tree);
-        Some(tree)
+        if durable { self.durable.tree(path) } else { self.now.tree(path) }
     }
 
     pub(super) fn walk(&self, ino: u64, path: &Path, found: &mut Vec<PathBuf>) {
@@ -215,6 +161,10 @@ impl State {
         }
     }
 
+    pub(super) fn shown(&self) -> impl Iterator<Item = (&u64, &Inode)> {
+        self.now.inodes.iter()
+    }
+
     // ---- changing
 
     /// A moment later than any before, so that each change shows in the times.
@@ -224,7 +174,7 @@ impl State {
     }
 
     pub(super) fn apply(&mut self, change: Change) {
-        apply_to(&mut self.now, &change);
+        self.now.apply(&change);
         self.log.push(change);
     }
 
@@ -240,7 +190,11 @@ impl State {
         }
         let (ino, at) = (self.next_ino, self.tick());
         self.next_ino += 1;
-        self.apply(Change::Make { parent, name, ino, folder, executable, at });
+        // Without a name nobody sees it: which folder names it is what a power cut decides.
+        for image in [&mut self.now, &mut self.durable] {
+            image.inodes.insert(ino, Inode::new(folder, executable, at));
+        }
+        self.apply(Change::Make { parent, name, ino });
         Ok(ino)
     }
 
@@ -260,7 +214,7 @@ impl State {
     pub(super) fn overwrite(&mut self, ino: u64, bytes: Vec<u8>) {
         let at = self.tick();
         self.apply(Change::Len { ino, len: 0, at });
-        self.apply(Change::Write { ino, offset: 0, bytes, at });
+        self.apply(Change::Write { ino, offset: 0, bytes: bytes.into(), at });
     }
 
     pub(super) fn rename(
@@ -280,61 +234,68 @@ impl State {
             }
             _ => {}
         }
+        let swapped = there.filter(|_| how == Rename::Swap);
         let at = self.tick();
-        self.apply(Change::Move { from, to, swap: how == Rename::Swap, at });
+        self.apply(Change::Move { ino: source, from, to, swapped, at });
         Ok(())
+    }
+
+    pub(super) fn unlink(&mut self, parent: u64, name: OsString, ino: u64) {
+        self.apply(Change::Unlink { parent, name, ino });
     }
 
     // ---- durability
 
-    /// Content and length of one file.
+    /// Content and length of one file; of its name nothing.
     pub(super) fn sync_file(&mut self, ino: u64, fails: bool) {
-        let (mine, others) =
-            std::mem::take(&mut self.log).into_iter().partition(|c| c.content_of() == Some(ino));
-        self.log = others;
-        if !fails {
-            let mine: Vec<Change> = mine;
-            mine.iter().for_each(|change| apply_to(&mut self.durable, change));
+        let mine: Vec<Change> = self.log.extract_if(.., |c| c.content_of() == Some(ino)).collect();
+        if fails {
+            self.doubtful.insert(ino);
+        } else if self.doubtful.contains(&ino) {
+            mine.iter().for_each(|change| self.durable.apply(change));
+        } else if let Some(inode) = self.now.get(ino) {
+            // The same, in memory that both share.
+            self.durable.inodes.insert(ino, inode.clone());
         }
     }
 
-    /// The names in one folder, and all that changed before the last of them.
+    /// The names in one folder, with what else happened to whatever they name: a rename shows in both
+    /// of its folders or in none. Names in other folders stay as uncertain as they were.
     pub(super) fn sync_folder(&mut self, folder: u64) {
-        let last = self.log.iter().rposition(|change| change.concerns_folder(folder));
-        let Some(last) = last else { return };
-        let mut kept = Vec::new();
-        for (at, change) in std::mem::take(&mut self.log).into_iter().enumerate() {
-            if at <= last && change.content_of().is_none() {
-                apply_to(&mut self.durable, &change);
-            } else {
-                kept.push(change);
+        let mut due = vec![false; self.log.len()];
+        let mut concerned = BTreeSet::new();
+        for (at, change) in self.log.iter().enumerate().rev() {
+            if change.names_in(folder) || change.named().any(|ino| concerned.contains(&ino)) {
+                due[at] = true;
+                concerned.extend(change.named());
             }
         }
-        self.log = kept;
+        let mut due = due.into_iter();
+        for change in self.log.extract_if(.., |_| due.next() == Some(true)) {
+            self.durable.apply(&change);
+        }
     }
 
     pub(super) fn sync_everything(&mut self) {
-        for change in std::mem::take(&mut self.log) {
-            apply_to(&mut self.durable, &change);
+        for change in self.log.drain(..) {
+            self.durable.apply(&change);
         }
     }
 
     /// Forgets content in memory that is not known to be on its way to the disk.
     pub(super) fn reread(&mut self, ino: u64) {
-        let Some(mut inode) = self.durable.get(&ino).cloned() else { return };
-        let mut only: Inodes = Inodes::new();
-        if let Some(now) = self.now.get(&ino) {
+        let Some(mut inode) = self.durable.get(ino).cloned() else { return };
+        if let Some(now) = self.now.get(ino) {
             (inode.mtime, inode.ctime) = (now.mtime, now.ctime);
             let len = if let Body::File { data, .. } = &now.body { data.len() } else { 0 };
             if let Body::File { data, .. } = &mut inode.body {
                 Arc::make_mut(data).resize(len, 0);
             }
         }
-        only.insert(ino, inode);
+        self.now.inodes.insert(ino, inode);
         for change in self.log.iter().filter(|change| change.content_of() == Some(ino)) {
-            apply_to(&mut only, change);
+            self.now.apply(change);
         }
-        self.now.append(&mut only);
     }
 
     pub(super) fn new_process(&mut self) {
@@ -343,183 +304,53 @@ impl State {
         self.locks.clear();
         self.dark = false;
         self.cut_at = None;
-        let linked = reachable(&self.now);
-        self.now.retain(|ino, _| linked.contains_key(ino));
+        let linked = self.now.linked();
+        self.now.inodes.retain(|ino, _| linked.contains(ino));
+        let mut wanted = self.durable.linked();
+        wanted.extend(linked);
+        wanted.extend(self.log.iter().flat_map(Change::named));
+        self.durable.inodes.retain(|ino, _| wanted.contains(ino));
+    }
+
+    // ---- power cuts
+
+    /// What a power cut right now would find.
+    pub(super) fn crash_point(&self) -> CrashPoint {
+        CrashPoint {
+            operation: self.changes,
+            durable: self.durable.clone(),
+            pending: self.log.clone(),
+            next_ino: self.next_ino,
+            last_tick: self.last_tick,
+        }
+    }
+
+    pub(super) fn note_point(&mut self) {
+        if self.points.is_some() {
+            let point = self.crash_point();
+            self.points.get_or_insert_default().push(point);
+        }
+    }
+
+    /// The disk as it is when the power is back, in a new process.
+    pub(super) fn wake_up_with(&mut self, image: Image, next_ino: u64, last_tick: i128) {
+        self.durable = image.clone();
+        self.now = image;
+        self.log.clear();
+        self.doubtful.clear();
+        (self.next_ino, self.last_tick) = (next_ino, last_tick);
+        self.new_process();
     }
 
     pub(super) fn lose_power(&mut self, rng: &mut Rng) {
-        let log = std::mem::take(&mut self.log);
-        let names = log.iter().filter(|change| change.content_of().is_none()).count();
+        let point = self.crash_point();
         // Sometimes all of it is there, sometimes nothing, mostly something.
-        let mood = rng.below(4);
-        let mut names_left = match mood {
-            0 => 0,
-            1 => names,
-            _ => rng.index(names + 1),
+        let fates: Vec<Fate> = match rng.below(4) {
+            0 => vec![Fate::Lost; point.pending.len()],
+            1 => vec![Fate::Kept; point.pending.len()],
+            _ => point.pending.iter().map(|_| Fate::draw(rng)).collect(),
         };
-        for change in log {
-            let is_name = change.content_of().is_none();
-            if is_name && names_left == 0 {
-                continue;
-            }
-            names_left -= usize::from(is_name);
-            if is_name || mood == 1 || (mood > 1 && rng.below(2) == 0) {
-                apply_to(&mut self.durable, &change);
-            } else if mood > 1 {
-                tear(&mut self.durable, &change, rng);
-            }
-        }
-        let linked = reachable(&self.durable);
-        self.durable.retain(|ino, _| linked.contains_key(ino));
-        self.now = self.durable.clone();
-        self.new_process();
-    }
-}
-
-/// Some sectors of a write.
-fn tear(inodes: &mut Inodes, change: &Change, rng: &mut Rng) {
-    let Change::Write { ino, offset, bytes, at } = change else { return };
-    if rng.below(2) == 0 {
-        return;
-    }
-    for (index, sector) in bytes.chunks(SECTOR).enumerate() {
-        if rng.below(2) == 0 {
-            let offset = offset + (index * SECTOR) as u64;
-            let bytes = sector.to_vec();
-            apply_to(inodes, &Change::Write { ino: *ino, offset, bytes, at: *at });
-        }
-    }
-}
-
-fn child_in(inodes: &Inodes, parent: u64, name: &OsStr) -> Option<u64> {
-    match &inodes.get(&parent)?.body {
-        Body::Folder(entries) => entries.get(name).copied(),
-        Body::File { .. } => None,
-    }
-}
-
-fn find_in(inodes: &Inodes, path: &Path) -> Option<u64> {
-    let mut ino = ROOT;
-    for part in path.components() {
-        match part {
-            Component::RootDir => {}
-            Component::Normal(name) => ino = child_in(inodes, ino, name)?,
-            _ => return None,
-        }
-    }
-    Some(ino)
-}
-
-fn reachable(inodes: &Inodes) -> BTreeMap<u64, ()> {
-    let mut found = BTreeMap::from([(ROOT, ())]);
-    let mut open = vec![ROOT];
-    while let Some(ino) = open.pop() {
-        if let Some(Body::Folder(entries)) = inodes.get(&ino).map(|inode| &inode.body) {
-            for child in entries.values() {
-                if found.insert(*child, ()).is_none() {
-                    open.push(*child);
-                }
-            }
-        }
-    }
-    found
-}
-
-fn collect(inodes: &Inodes, ino: u64, path: String, tree: &mut Tree) {
-    match inodes.get(&ino).map(|inode| &inode.body) {
-        Some(Body::File { data, .. }) => {
-            tree.files.insert(path, data.to_vec());
-        }
-        Some(Body::Folder(entries)) => {
-            if entries.is_empty() {
-                tree.folders.insert(path.clone());
-            }
-            for (name, child) in entries {
-                let name = name.to_string_lossy();
-                let below = if path.is_empty() { name.into() } else { format!("{path}/{name}") };
-                collect(inodes, *child, below, tree);
-            }
-        }
-        None => {}
-    }
-}
-
-/// One change of one of the two states.
-fn apply_to(inodes: &mut Inodes, change: &Change) {
-    match change {
-        Change::Write { ino, offset, bytes, at } => {
-            with_file(inodes, *ino, *at, |data, allocated| {
-                let start = usize::try_from(*offset).expect("simulated files are small");
-                let end = start + bytes.len();
-                if data.len() < end {
-                    data.resize(end, 0);
-                }
-                data[start..end].copy_from_slice(bytes);
-                *allocated = (*allocated).max((end as u64).next_multiple_of(BLOCK));
-            });
-        }
-        Change::Len { ino, len, at } => with_file(inodes, *ino, *at, |data, allocated| {
-            data.resize(usize::try_from(*len).expect("simulated files are small"), 0);
-            *allocated = (*allocated).min(len.next_multiple_of(BLOCK));
-        }),
-        Change::Reserve { ino, len, at } => with_file(inodes, *ino, *at, |data, allocated| {
-            let len_now = usize::try_from(*len).expect("simulated files are small");
-            if data.len() < len_now {
-                data.resize(len_now, 0);
-            }
-            *allocated = (*allocated).max(len.next_multiple_of(BLOCK));
-        }),
-        Change::Make { parent, name, ino, folder: is_folder, executable, at } => {
-            let body = if *is_folder {
-                Body::Folder(BTreeMap::new())
-            } else {
-                Body::File { data: Arc::default(), allocated: 0 }
-            };
-            let new = Inode { body, executable: *executable, mtime: *at, ctime: *at };
-            inodes.entry(*ino).or_insert(new).executable = *executable;
-            link(inodes, *parent, name, *ino);
-        }
-        Change::Unlink { parent, name } => {
-            unlink(inodes, *parent, name);
-        }
-        Change::Move { from, to, swap, at } => {
-            let Some(moved) = unlink(inodes, from.0, &from.1) else { return };
-            let there = unlink(inodes, to.0, &to.1);
-            link(inodes, to.0, &to.1, moved);
-            if let Some(there) = there.filter(|_| *swap) {
-                link(inodes, from.0, &from.1, there);
-            }
-            if let Some(inode) = inodes.get_mut(&moved) {
-                inode.ctime = *at;
-            }
-        }
-    }
-}
-
-fn with_file(inodes: &mut Inodes, ino: u64, at: i128, act: impl FnOnce(&mut Vec<u8>, &mut u64)) {
-    // Content may become durable before the name of its file does.
-    let blank = || Inode {
-        body: Body::File { data: Arc::default(), allocated: 0 },
-        executable: false,
-        mtime: at,
-        ctime: at,
-    };
-    let inode = inodes.entry(ino).or_insert_with(blank);
-    if let Body::File { data, allocated } = &mut inode.body {
-        act(Arc::make_mut(data), allocated);
-        (inode.mtime, inode.ctime) = (at, at);
-    }
-}
-
-fn link(inodes: &mut Inodes, parent: u64, name: &OsStr, ino: u64) {
-    if let Some(Body::Folder(entries)) = inodes.get_mut(&parent).map(|inode| &mut inode.body) {
-        entries.insert(name.to_owned(), ino);
-    }
-}
-
-fn unlink(inodes: &mut Inodes, parent: u64, name: &OsStr) -> Option<u64> {
-    match inodes.get_mut(&parent).map(|inode| &mut inode.body) {
-        Some(Body::Folder(entries)) => entries.remove(name),
-        _ => None,
+        let image = point.image(&fates);
+        self.wake_up_with(image, point.next_ino, point.last_tick);
     }
 }
