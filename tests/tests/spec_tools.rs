@@ -34,6 +34,11 @@ fn the_example_capture_is_current_and_keeps_the_rules() {
 }
 
 #[test]
+fn captures_keep_the_rules_and_show_what_they_are_for() {
+    run("spec/tools/captures.py", &["--check"]);
+}
+
+#[test]
 fn the_capture_checker_notices_broken_rules() {
     run("spec/tools/check_verifier.py", &[]);
 }

@@ -234,7 +234,7 @@ impl Disk {
     }
 
     /// The process is gone: its locks are free.
-    pub(crate) fn forget_process(&self) {
+    pub fn forget_process(&self) {
         self.state().new_process();
     }
 
