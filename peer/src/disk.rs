@@ -96,14 +96,19 @@ pub enum Task {
         /// What to fetch and where to.
         spec: Box<FetchSpec>,
     },
-    /// Hash a piece and, only if it is right, write it.
+    /// Hash pieces, two at once where the processor can, and write those that are right.
     Store {
         /// Which fetch.
         fetch: FetchKey,
-        /// Which piece.
-        piece: PieceIndex,
-        /// All its bytes.
-        data: Vec<u8>,
+        /// Each with all its bytes.
+        pieces: Vec<(PieceIndex, Vec<u8>)>,
+    },
+    /// Hash pieces that an earlier run wrote and may have lost; those that are right count as stored.
+    Recheck {
+        /// Which fetch.
+        fetch: FetchKey,
+        /// Some of [`Prepared::doubtful`].
+        pieces: Vec<PieceIndex>,
     },
     /// Make everything stored so far durable, and note that in the journal.
     Checkpoint {
@@ -187,12 +192,15 @@ pub enum TaskResult {
     Stored {
         /// Which fetch.
         fetch: FetchKey,
-        /// Which piece.
-        piece: PieceIndex,
-        /// The buffer, to be used again.
-        data: Vec<u8>,
-        /// Whether it was right.
-        outcome: Result<StoreOutcome, StorageError>,
+        /// All pieces of the task, in order.
+        pieces: Vec<StoredPiece>,
+    },
+    /// Of [`Task::Recheck`].
+    Rechecked {
+        /// Which fetch.
+        fetch: FetchKey,
+        /// Whether it is there, for each piece of the task.
+        outcome: Result<Vec<(PieceIndex, bool)>, StorageError>,
     },
     /// Of [`Task::Checkpoint`].
     Checkpointed {
@@ -350,8 +358,8 @@ pub struct Prepared {
     pub have: PieceSet,
     /// Pieces that are wanted at all; fewer than all if only a part is.
     pub wanted: PieceSet,
-    /// Pieces that had to be hashed again to be believed.
-    pub rechecked: u32,
+    /// Pieces that may be there too, but have to be hashed to be believed: see [`Task::Recheck`].
+    pub doubtful: PieceSet,
     /// It is in its place already, complete; nothing to do.
     pub finished: Option<PathBuf>,
 }
@@ -363,6 +371,17 @@ pub enum StoreOutcome {
     Stored,
     /// Wrong; nothing was written.
     Mismatch,
+}
+
+/// What came of one piece of a [`Task::Store`].
+#[derive(Debug)]
+pub struct StoredPiece {
+    /// Which.
+    pub piece: PieceIndex,
+    /// The buffer, to be used again.
+    pub data: Vec<u8>,
+    /// Whether it was right, and is written.
+    pub outcome: Result<StoreOutcome, StorageError>,
 }
 
 /// What went wrong with a file, said so that the user can act on it.

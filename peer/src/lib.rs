@@ -20,6 +20,7 @@ pub mod session;
 pub mod similar;
 mod sources;
 pub mod storage;
+mod storing;
 mod swarm;
 pub mod tracker_client;
 mod transfer;

@@ -103,7 +103,7 @@ pub enum Notice {
         bytes: u64,
         /// Bytes kept from an earlier run.
         kept: u64,
-        /// Pieces that had to be hashed again to be believed.
+        /// Further pieces that may be there, and are being hashed to find out.
         rechecked: u32,
         /// Files that are wanted.
         files: usize,

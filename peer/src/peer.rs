@@ -35,6 +35,7 @@ use crate::rates::{Rate, TokenBucket};
 use crate::session::Local;
 use crate::sources::Sources;
 use crate::storage::Storage;
+use crate::storing::StoreQueue;
 use crate::swarm::{Swarm, SwarmKey};
 use crate::tracker_client::{Ask, Settings, TrackerClient};
 use crate::uploads::Uploads;
@@ -72,6 +73,7 @@ pub struct Peer {
     /// Requests that wait for a file to be opened.
     opening: BTreeMap<FileKey, VecDeque<(ConnId, SwarmKey, Request)>>,
     hashing: HashQueue,
+    storing: StoreQueue,
     notices: Vec<Notice>,
     down: Rate,
     up: Rate,
@@ -138,6 +140,7 @@ impl Peer {
             sources: Sources::default(),
             opening: BTreeMap::new(),
             hashing: HashQueue::default(),
+            storing: StoreQueue::default(),
             notices: Vec::new(),
             down: Rate::default(),
             up: Rate::default(),
@@ -276,8 +279,9 @@ impl Peer {
             }
             TaskResult::Opened { key, outcome } => self.on_opened(now, &key, outcome, out),
             TaskResult::Prepared { fetch, outcome } => self.on_prepared(now, fetch, outcome, out),
-            TaskResult::Stored { fetch, piece, data, outcome } => {
-                self.on_stored(now, fetch, piece, data, outcome, out);
+            TaskResult::Stored { fetch, pieces } => self.on_stored(now, fetch, pieces, out),
+            TaskResult::Rechecked { fetch, outcome } => {
+                self.on_rechecked(now, fetch, outcome, out);
             }
             TaskResult::Checkpointed { fetch, outcome } => {
                 self.on_checkpointed(fetch, outcome, out)
@@ -321,9 +325,10 @@ impl Peer {
         }
     }
 
-    /// What every event may have made possible: hashing, asking the tracker, serving, ending.
+    /// What every event may have made possible: hashing, storing, asking the tracker, serving, ending.
     fn pump(&mut self, now: Time, out: &mut Actions<Task>) {
         self.hashing.pump(self.config.workers, out);
+        self.storing.pump(self.config.workers, out);
         self.on_tracker_events(now, out);
         self.tracker.pump(now, out);
         self.pump_uploads(now, out);

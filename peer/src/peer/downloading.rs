@@ -9,8 +9,8 @@ use protocol::{ChannelId, Code, Digest, Holding, Manifest, ObjectId, PieceIndex}
 use reactor::{Actions, ConnId, Time};
 
 use super::leaving::BAN;
-use super::{HAVE_DELAY, Peer, run};
-use crate::disk::{FetchKey, StorageError, StorageErrorKind, StoreOutcome, Task};
+use super::{HAVE_DELAY, Peer};
+use crate::disk::{FetchKey, StorageError, StorageErrorKind, StoreOutcome, StoredPiece, Task};
 use crate::link::Link;
 use crate::notice::Notice;
 use crate::swarm::{Home, SwarmKey};
@@ -172,7 +172,7 @@ impl Peer {
         let Home::Fetched(fetch) = swarm.home else { return };
         swarm.storing.insert(piece.get(), (conn, link.remote));
         let copies = swarm.transfer.as_mut().map(|transfer| transfer.drop_copies(conn, piece));
-        run(out, Task::Store { fetch, piece, data });
+        self.storing.add(fetch, piece, data);
         for other in copies.unwrap_or_default() {
             self.cancel_piece(now, key, other, piece, out);
         }
@@ -263,12 +263,25 @@ impl Peer {
         &mut self,
         now: Time,
         fetch: FetchKey,
-        piece: PieceIndex,
-        data: Vec<u8>,
-        outcome: Result<StoreOutcome, StorageError>,
+        pieces: Vec<StoredPiece>,
         out: &mut Actions<Task>,
     ) {
+        self.storing.on_stored();
         let Some(key) = self.swarm_of_fetch(fetch) else { return };
+        for stored in pieces {
+            self.on_piece_stored(now, fetch, key, stored, out);
+        }
+        self.fill_swarm(now, key, out);
+    }
+
+    fn on_piece_stored(
+        &mut self,
+        now: Time,
+        fetch: FetchKey,
+        key: SwarmKey,
+        StoredPiece { piece, data, outcome }: StoredPiece,
+        out: &mut Actions<Task>,
+    ) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Some(transfer) = &mut swarm.transfer else { return };
         let source = swarm.storing.remove(&piece.get());
@@ -304,15 +317,55 @@ impl Peer {
                 self.fetch_failed_to_store(fetch, error, out);
             }
         }
+    }
+
+    /// Pieces that an earlier run wrote were hashed: they are kept, or missing like any other.
+    pub(super) fn on_rechecked(
+        &mut self,
+        now: Time,
+        fetch: FetchKey,
+        outcome: Result<Vec<(PieceIndex, bool)>, StorageError>,
+        out: &mut Actions<Task>,
+    ) {
+        self.storing.on_rechecked();
+        let Some(key) = self.swarm_of_fetch(fetch) else { return };
+        match outcome {
+            Ok(pieces) => {
+                for (piece, holds) in pieces {
+                    self.on_piece_rechecked(now, (fetch, key), piece, holds, out);
+                }
+            }
+            Err(error) => self.fetch_failed_to_store(fetch, error, out),
+        }
         self.fill_swarm(now, key, out);
     }
 
+    fn on_piece_rechecked(
+        &mut self,
+        now: Time,
+        (fetch, key): (FetchKey, SwarmKey),
+        piece: PieceIndex,
+        holds: bool,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some(transfer) = &mut swarm.transfer else { return };
+        if holds {
+            transfer.picker.stored(piece);
+            swarm.stored(piece);
+            self.haves_due.get_or_insert(now + HAVE_DELAY);
+            self.fetch_progressed(now, fetch, piece, out);
+        } else {
+            transfer.picker.rejected(piece);
+        }
+    }
+
     /// Tries again to store what did not fit.
-    pub(super) fn store_again(&mut self, key: SwarmKey, out: &mut Actions<Task>) {
+    pub(super) fn store_again(&mut self, key: SwarmKey) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Home::Fetched(fetch) = swarm.home else { return };
         for (piece, data) in std::mem::take(&mut swarm.unstored) {
-            run(out, Task::Store { fetch, piece, data });
+            self.storing.add(fetch, piece, data);
         }
     }
 

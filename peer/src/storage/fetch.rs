@@ -10,21 +10,24 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::iter::once;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::{Digest, PieceIndex, PieceSet};
+use protocol::{Digest, PieceIndex, PieceSet, PieceSpan};
 use reactor::{FileStamp, Source};
 
-use crate::disk::{FetchSpec, StorageError, StorageErrorKind, StoreOutcome};
+use crate::disk::{FetchSpec, StorageError, StorageErrorKind, StoreOutcome, StoredPiece};
 
 use super::SMALL_FILE;
 use super::error::{advise, error, reason, refused};
 use super::fs::{Folder, FsFile, Open};
 use super::journal::{Fact, Journal};
 use super::layout::{Layout, WantedFile};
+use super::naming::make_file;
 use super::open_files::{MAX_OPEN, OpenFiles};
 use super::part::Part;
+use super::sha256::{digest, digest_pair};
 use super::shared::read_small;
 use super::tree::join;
 
@@ -50,9 +53,13 @@ pub(super) struct State {
     /// Indices of the files that `pending` is in.
     pub(super) dirty: BTreeSet<usize>,
     pub(super) open: OpenFiles,
+    /// Indices of the files that will be made when their pieces come.
+    pub(super) absent: BTreeSet<usize>,
+    /// Folders below `base` in which files were made since the names in them were durable.
+    new_names: BTreeSet<PathBuf>,
     /// A dirty file was closed: only syncing everything is sure to report its failures.
     pub(super) lost_track: bool,
-    /// The names of all files and folders of the part are durable.
+    /// The names of all files and folders of the part are durable, but for `new_names`.
     pub(super) names_durable: bool,
     /// Why the fetch can't go on.
     pub(super) failed: Option<StorageError>,
@@ -71,6 +78,8 @@ impl State {
             pending: Vec::new(),
             dirty: BTreeSet::new(),
             open: OpenFiles::default(),
+            absent: BTreeSet::new(),
+            new_names: BTreeSet::new(),
             lost_track: false,
             names_durable: false,
             failed: None,
@@ -82,7 +91,18 @@ impl State {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    pub(super) fn keep_open(&mut self, index: usize, file: Arc<dyn FsFile>) {
+    /// A piece is in its place in a file, though maybe not durable. Whether that is news.
+    fn count(&mut self, piece: PieceIndex, file: usize) -> bool {
+        let news = self.stored.insert(piece);
+        if news {
+            self.pending.push(piece);
+            self.dirty.insert(file);
+            self.lost_track |= self.open.get(file).is_none();
+        }
+        news
+    }
+
+    fn keep_open(&mut self, index: usize, file: Arc<dyn FsFile>) {
         let closed = self.open.put(index, file);
         self.lost_track |= closed.is_some_and(|closed| self.dirty.contains(&closed));
     }
@@ -93,6 +113,9 @@ struct Batch {
     pieces: Vec<PieceIndex>,
     /// `None` to sync everything.
     files: Option<Vec<Arc<dyn FsFile>>>,
+    /// Folders below the data in which names are not durable yet.
+    folders: Vec<PathBuf>,
+    /// Nor are those of the part.
     names: bool,
 }
 
@@ -112,20 +135,25 @@ impl Fetch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes a piece and, only if it is right, writes it.
-    pub(super) fn store(
+    /// Hashes pieces, and writes those that are right.
+    pub(super) fn store(&self, pieces: Vec<(PieceIndex, Vec<u8>)>) -> Vec<StoredPiece> {
+        let digests = digests(&pieces);
+        let store = |((piece, data), digest): ((_, Vec<u8>), _)| {
+            let outcome = self.store_one(piece, &data, digest);
+            StoredPiece { piece, data, outcome }
+        };
+        pieces.into_iter().zip(digests).map(store).collect()
+    }
+
+    fn store_one(
         &self,
         piece: PieceIndex,
         data: &[u8],
+        digest: Digest,
     ) -> Result<StoreOutcome, StorageError> {
-        let manifest = &self.spec.manifest;
-        let known = manifest.geometry().piece(piece.get()).map(|at| manifest.geometry().span(at));
-        let Some((span, file)) = known.and_then(|span| Some((span, self.layout.file(span.file)?)))
-        else {
-            let what = format!("piece {} is not part of this fetch", piece.get());
-            return Err(error(StorageErrorKind::Io, what, &self.spec.folder));
-        };
-        if data.len() != span.len as usize || Digest::of(data) != manifest.piece_hash(piece) {
+        let (span, file) = self.place_of(piece)?;
+        let right = self.spec.manifest.piece_hash(piece);
+        if data.len() != span.len as usize || digest != right {
             return Ok(StoreOutcome::Mismatch);
         }
         let (handle, path) = {
@@ -143,20 +171,33 @@ impl Fetch {
         Ok(StoreOutcome::Stored)
     }
 
+    /// Where a piece of this fetch lies.
+    pub(super) fn place_of(
+        &self,
+        piece: PieceIndex,
+    ) -> Result<(PieceSpan, &WantedFile), StorageError> {
+        let geometry = self.spec.manifest.geometry();
+        let span = geometry.piece(piece.get()).map(|piece| geometry.span(piece));
+        span.and_then(|span| Some((span, self.layout.file(span.file)?))).ok_or_else(|| {
+            let what = format!("piece {} is not part of this fetch", piece.get());
+            error(StorageErrorKind::Io, what, &self.spec.folder)
+        })
+    }
+
     fn note_stored(&self, piece: PieceIndex, file: usize) {
         let mut state = self.state();
-        if !state.stored.insert(piece) {
-            return;
-        }
-        state.pending.push(piece);
-        state.dirty.insert(file);
-        state.lost_track |= state.open.get(file).is_none();
-        if let Some(journal) = &mut state.journal
+        if state.count(piece, file)
+            && let Some(journal) = &mut state.journal
             && let Err(cause) = journal.append(Fact::Written, &[piece])
         {
             // The piece is there all the same; without the note, a crash loses it at worst.
             log::debug!("could not note piece {} in the journal: {cause}", piece.get());
         }
+    }
+
+    /// A piece that was written by an earlier run is right. The journal has it as written already.
+    pub(super) fn take_back(&self, piece: PieceIndex, file: usize) {
+        self.state().count(piece, file);
     }
 
     /// Makes everything stored so far durable, and notes that.
@@ -207,30 +248,33 @@ impl Fetch {
         } else {
             dirty.iter().map(|index| state.open.get(*index)).collect()
         };
-        Ok(Some(Batch { pieces, files, names: !state.names_durable }))
+        let new_names = std::mem::take(&mut state.new_names);
+        let names = !state.names_durable;
+        let folders = match (names, self.layout.single) {
+            (true, true) => Vec::new(),
+            (true, false) => {
+                once(PathBuf::new()).chain(self.layout.folders.iter().cloned()).collect()
+            }
+            (false, _) => new_names.into_iter().collect(),
+        };
+        Ok(Some(Batch { pieces, files, folders, names }))
     }
 
     fn sync_batch(&self, batch: &Batch, all_names: bool) -> io::Result<()> {
-        match &batch.files {
-            Some(files) => files.iter().try_for_each(|file| file.sync())?,
-            // One pass over the file system is far cheaper than one per small file.
-            None => self.root.sync_all()?,
-        }
-        if !batch.names {
-            return Ok(());
-        }
+        let Some(files) = &batch.files else {
+            // One pass over the file system is far cheaper than one per small file. Names, too.
+            return self.root.sync_all();
+        };
+        files.iter().try_for_each(|file| file.sync())?;
         let (base, part) = {
             let state = self.state();
             let part = state.part.as_ref();
             (state.base.clone(), part.map(|part| (part.folder().to_owned(), part.path("manifest"))))
         };
-        if !self.layout.single {
-            self.root.sync_folder(&base)?;
-            for folder in &self.layout.folders {
-                self.root.sync_folder(&base.join(folder))?;
-            }
+        for folder in &batch.folders {
+            self.root.sync_folder(&join(&base, folder))?;
         }
-        if let Some((folder, manifest)) = part.filter(|_| all_names) {
+        if let Some((folder, manifest)) = part.filter(|_| batch.names && all_names) {
             self.root.open(&manifest, Open::Write)?.sync()?;
             self.root.sync_folder(&folder)?;
             self.root.sync_folder(Path::new(""))?;
@@ -275,6 +319,10 @@ impl Fetch {
             return Ok(Source::from_bytes(Vec::new()));
         }
         let mut state = self.state();
+        if state.absent.contains(&index) {
+            let what = "nothing of this file is stored yet";
+            return Err(error(StorageErrorKind::NotFound, what, &self.shown(&file.path)));
+        }
         let (handle, path) = self.handle(&mut state, file)?;
         let at = self.layout.files.binary_search_by_key(&index, |file| file.index).ok();
         let stamp = at.and_then(|at| state.stamps.as_ref()?.get(at).copied());
@@ -287,8 +335,8 @@ impl Fetch {
         handle.source(file.len, stamp).map_err(|cause| refused("open it", &path, &cause))
     }
 
-    /// An open file, and its path for messages.
-    fn handle(
+    /// A file, open, and made if it is time; and its path for messages.
+    pub(super) fn handle(
         &self,
         state: &mut State,
         file: &WantedFile,
@@ -298,9 +346,15 @@ impl Fetch {
         if let Some(open) = state.open.get(file.index) {
             return Ok((open, shown));
         }
-        let how = if state.journal.is_some() { Open::Write } else { Open::Read };
-        let opened =
-            self.root.open(&path, how).map_err(|cause| refused("open it", &shown, &cause))?;
+        let opened = if state.absent.contains(&file.index) {
+            let made = make_file(&*self.root, &path, file.executable, &shown)?;
+            state.absent.remove(&file.index);
+            state.new_names.extend(file.path.parent().map(Path::to_owned));
+            made
+        } else {
+            let how = if state.journal.is_some() { Open::Write } else { Open::Read };
+            self.root.open(&path, how).map_err(|cause| refused("open it", &shown, &cause))?
+        };
         state.keep_open(file.index, Arc::clone(&opened));
         Ok((opened, shown))
     }
@@ -309,4 +363,15 @@ impl Fetch {
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
         self.spec.folder.join(path)
     }
+}
+
+/// The digest of each piece. Two are hashed side by side, which takes little longer than one.
+fn digests(pieces: &[(PieceIndex, Vec<u8>)]) -> Vec<Digest> {
+    let mut digests = Vec::with_capacity(pieces.len());
+    let (pairs, last) = pieces.as_chunks();
+    for [(_, a), (_, b)] in pairs {
+        digests.extend(<[Digest; 2]>::from(digest_pair(a, b)));
+    }
+    digests.extend(last.iter().map(|(_, data)| digest(data)));
+    digests
 }

@@ -20,6 +20,9 @@ pub(super) struct WantedFile {
     pub(super) len: u64,
     /// May be executed.
     pub(super) executable: bool,
+    /// One of the files of a folder that is written whole with its only piece, and not made before:
+    /// making thousands of small files takes longer than fetching them.
+    pub(super) made_late: bool,
 }
 
 /// What a fetch makes.
@@ -57,7 +60,8 @@ impl Layout {
             layout.single |= file && path.as_os_str().is_empty();
             layout.add_folders(if file { path.parent() } else { Some(&path) });
             if let EntryKind::File { executable, len, .. } = entry.kind {
-                layout.files.push(WantedFile { index, path, len, executable });
+                let made_late = !layout.single && (1..=geometry.piece_size().into()).contains(&len);
+                layout.files.push(WantedFile { index, path, len, executable, made_late });
                 for piece in geometry.pieces_of(index) {
                     layout.wanted.insert(piece);
                 }

@@ -6,7 +6,7 @@
 //!
 //! How a fetch survives crashes, and why no piece is ever believed that is not there, is told by the
 //! invariants in the private modules `fetch` (S1 to S4), `journal` (J1), `part` (P1), `resume` and
-//! `prepare` (R1), `finish` (F1).
+//! `prepare` and `recheck` (R1), `finish` (F1).
 
 mod beneath;
 mod error;
@@ -19,10 +19,12 @@ mod hasher;
 mod journal;
 pub mod keys;
 mod layout;
+mod naming;
 mod open_files;
 mod os_fs;
 mod part;
 mod prepare;
+mod recheck;
 mod resume;
 mod scan;
 pub mod sha256;
@@ -34,7 +36,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::disk::{FetchKey, FileKey, StorageError, StorageErrorKind, Task, TaskResult};
+use protocol::PieceIndex;
+
+use crate::disk::{
+    FetchKey, FileKey, StorageError, StorageErrorKind, StoredPiece, Task, TaskResult,
+};
 
 pub use hash_cache::HashCache;
 pub use os_fs::OsFs;
@@ -95,9 +101,16 @@ impl Storage {
                 });
                 TaskResult::Prepared { fetch, outcome }
             }
-            Task::Store { fetch, piece, data } => {
-                let outcome = self.find(fetch).and_then(|found| found.store(piece, &data));
-                TaskResult::Stored { fetch, piece, data, outcome }
+            Task::Store { fetch, pieces } => {
+                let pieces = match self.find(fetch) {
+                    Ok(found) => found.store(pieces),
+                    Err(error) => refuse(pieces, &error),
+                };
+                TaskResult::Stored { fetch, pieces }
+            }
+            Task::Recheck { fetch, pieces } => {
+                let outcome = self.find(fetch).and_then(|found| found.recheck(&pieces));
+                TaskResult::Rechecked { fetch, outcome }
             }
             Task::Checkpoint { fetch } => {
                 let outcome = self.find(fetch).and_then(|found| found.checkpoint());
@@ -140,6 +153,11 @@ impl Storage {
     fn fetches(&self) -> MutexGuard<'_, BTreeMap<FetchKey, Arc<Fetch>>> {
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn refuse(pieces: Vec<(PieceIndex, Vec<u8>)>, error: &StorageError) -> Vec<StoredPiece> {
+    let refused = |(piece, data)| StoredPiece { piece, data, outcome: Err(error.clone()) };
+    pieces.into_iter().map(refused).collect()
 }
 
 fn not_ours(what: &str) -> StorageError {

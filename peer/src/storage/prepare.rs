@@ -2,7 +2,8 @@
 //!
 //! Invariant R1: a piece counts as stored only if (a) an intact journal calls it durable, the data is
 //! the one that the journal was written for, has its full length, and was not changed later than the
-//! journal, or (b) it was hashed again by this run, from the disk where that matters.
+//! journal, or (b) it was hashed again by this run, from the disk where that matters. The second is left to
+//! later tasks (`recheck`), so that what is surely missing can be fetched meanwhile.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,12 +53,12 @@ pub(super) fn prepare(fs: &dyn Fs, spec: FetchSpec) -> Result<(Prepared, Fetch),
     let fresh = part.fresh;
     let resume = Resume { root: &*root, spec: &spec, layout: &layout, part: &part };
     match resume.run() {
-        Ok((mut state, rechecked)) => {
+        Ok((mut state, doubtful)) => {
             state.part = Some(part);
             let prepared = Prepared {
                 have: state.stored.clone(),
                 wanted: layout.wanted.clone(),
-                rechecked,
+                doubtful,
                 finished: None,
             };
             Ok((prepared, Fetch::new(spec, layout, root, state)))
@@ -80,7 +81,7 @@ fn finished(
     let prepared = Prepared {
         have: state.stored.clone(),
         wanted: layout.wanted.clone(),
-        rechecked: 0,
+        doubtful: protocol::PieceSet::empty(layout.wanted.len()),
         finished: Some(spec.folder.join(&spec.file_name)),
     };
     (prepared, Fetch::new(spec, layout, root, state))

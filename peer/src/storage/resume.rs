@@ -1,21 +1,20 @@
-//! What an earlier run left of a fetch: weigh it, withdraw what can't be believed, hash what may be
-//! there, reserve space for the rest. A fetch that begins is one that left nothing.
+//! What an earlier run left of a fetch: weigh it, withdraw what can't be believed, name what may be
+//! there and is to be hashed, reserve space for the rest. A fetch that begins is one that left nothing.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use protocol::{PieceIndex, PieceSet};
+use protocol::PieceSet;
 
 use crate::disk::{FetchSpec, StorageError, StorageErrorKind};
 
 use super::error::{advise, error, refused};
-use super::existing::holds_piece;
 use super::fetch::State;
-use super::fs::{Advice, Folder, FsFile, Kind, Meta, Open};
+use super::fs::{Advice, Folder, Kind, Meta, Open};
 use super::journal::{Claims, Journal, MAX_JOURNAL};
 use super::layout::{Layout, WantedFile};
+use super::naming::{bad_name, make_file, same_name};
 use super::part::{Part, read_file};
 use super::tree::{differences, join, remove_tree};
 
@@ -32,12 +31,12 @@ pub(super) struct Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// Leaves the data with its full length and the journal with what can be believed. Also says how
-    /// many pieces were hashed.
+    /// Leaves the data with its full length and the journal with what can be believed. Also says which
+    /// pieces have to be hashed before they are.
     ///
     /// # Errors
     /// `NoSpace`, or the disk refuses something.
-    pub(super) fn run(&self) -> Result<(State, u32), StorageError> {
+    pub(super) fn run(&self) -> Result<(State, PieceSet), StorageError> {
         let (mut inode, mut created) = self.data_root()?;
         let mut old = self.read_claims()?.filter(|old| old.claims.inode == inode);
         if created {
@@ -56,9 +55,11 @@ impl Resume<'_> {
             .map_err(|cause| self.refused("write the journal", &path, &cause))?;
         self.make_all(&files)?;
         let mut state = State::new(self.part.path("data"), claims.durable);
+        let late = self.layout.files.iter().zip(&files);
+        state.absent = late.filter(|file| is_late(*file)).map(|(file, _)| file.index).collect();
         state.journal = Some(journal);
-        let rechecked = self.recheck(&claims.written, &mut state)?;
-        Ok((state, rechecked))
+        self.forget_read(&claims.written)?;
+        Ok((state, claims.written))
     }
 
     /// The inode of the file or folder that holds the data, made if need be, and whether it was.
@@ -152,7 +153,8 @@ impl Resume<'_> {
                 return Err(advise(error, "remove it, and run the same command again"));
             }
             if let Some(other) = by_inode.insert(meta.stamp.inode, file) {
-                return Err(self.same_name(other, file));
+                let path = self.shown(&file.path);
+                return Err(same_name(&other.path, &path));
             }
             found.push(Some(meta));
         }
@@ -217,21 +219,22 @@ impl Resume<'_> {
         Err(advise(error(StorageErrorKind::NoSpace, what, folder), advice))
     }
 
-    /// Makes all folders and files, with their full lengths: names that this file system refuses show
-    /// now, and so does a lack of space.
+    /// Makes all folders and the larger files, with their full lengths: names that this file system
+    /// refuses show now, and so does a lack of space.
     fn make_all(&self, files: &[Option<Meta>]) -> Result<(), StorageError> {
         let data = self.part.path("data");
         for folder in &self.layout.folders {
             let path = data.join(folder);
             match self.root.make_folder(&path, false) {
                 Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(self.bad_name("make the folder", &path, &cause));
+                    return Err(bad_name("make the folder", &self.shown(&path), &cause));
                 }
                 _ => {}
             }
         }
         for (file, meta) in self.layout.files.iter().zip(files) {
-            if meta.as_ref().is_some_and(|meta| meta.stamp.len == file.len) {
+            if is_late((file, meta)) || meta.as_ref().is_some_and(|meta| meta.stamp.len == file.len)
+            {
                 continue;
             }
             self.make_file(&join(&data, &file.path), file, meta.as_ref())?;
@@ -245,14 +248,11 @@ impl Resume<'_> {
         file: &WantedFile,
         there: Option<&Meta>,
     ) -> Result<(), StorageError> {
-        let new = Open::New { executable: file.executable };
-        let how = if there.is_some() { Open::Write } else { new };
-        let handle = match self.root.open(path, how) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(self.same_name(file, file));
-            }
-            other => other.map_err(|cause| self.bad_name("make the file", path, &cause))?,
-        };
+        let handle = if there.is_some() {
+            self.root.open(path, Open::Write).map_err(|cause| self.refused("open it", path, &cause))
+        } else {
+            make_file(self.root, path, file.executable, &self.shown(path))
+        }?;
         let reserve = || {
             if there.is_some_and(|meta| meta.stamp.len > file.len) {
                 handle.set_len(file.len)?;
@@ -265,72 +265,26 @@ impl Resume<'_> {
         reserve().map_err(|cause| self.refused("reserve space", path, &cause))
     }
 
-    /// Hashes what may be there; what is right is stored, though not yet durable.
-    fn recheck(&self, candidates: &PieceSet, state: &mut State) -> Result<u32, StorageError> {
-        let manifest = &self.spec.manifest;
-        let mut open: Option<(usize, Arc<dyn FsFile>)> = None;
-        let mut buffer = Vec::new();
-        let mut checked = 0;
-        for piece in candidates.iter().filter_map(|raw| manifest.geometry().piece(raw)) {
-            let span = manifest.geometry().span(piece);
-            let file = match &open {
-                Some((index, file)) if *index == span.file => Arc::clone(file),
-                _ => self.open_for_recheck(span.file)?,
-            };
-            open = Some((span.file, Arc::clone(&file)));
-            checked += 1;
-            match holds_piece(&*file, span, manifest.piece_hash(piece), &mut buffer) {
-                Ok(true) => Self::take_back(state, piece, span.file, file),
-                Ok(false) => {}
-                // Not readable is not there: it is fetched again, into the same place.
-                Err(cause) => log::warn!("piece {} can't be read again: {cause}", piece.get()),
+    /// Sees to it that these pieces will be read from the disk: after a failed sync, memory may hold what
+    /// the disk does not. [S3]
+    fn forget_read(&self, pieces: &PieceSet) -> Result<(), StorageError> {
+        let geometry = self.spec.manifest.geometry();
+        for file in &self.layout.files {
+            if !geometry.pieces_of(file.index).any(|piece| pieces.contains(piece)) {
+                continue;
             }
+            let path = join(&self.part.path("data"), &file.path);
+            self.root
+                .open(&path, Open::Read)
+                .map_err(|cause| self.refused("open it", &path, &cause))?
+                .advise(Advice::Reread);
         }
-        Ok(checked)
-    }
-
-    fn open_for_recheck(&self, index: usize) -> Result<Arc<dyn FsFile>, StorageError> {
-        let name = self.layout.file(index).map(|file| file.path.as_path());
-        let path = join(&self.part.path("data"), name.unwrap_or_else(|| Path::new("")));
-        let file = self
-            .root
-            .open(&path, Open::Write)
-            .map_err(|cause| self.refused("open it", &path, &cause))?;
-        // After a failed sync, memory may hold what the disk does not. [S3]
-        file.advise(Advice::Reread);
-        Ok(file)
-    }
-
-    fn take_back(state: &mut State, piece: PieceIndex, index: usize, file: Arc<dyn FsFile>) {
-        state.stored.insert(piece);
-        state.pending.push(piece);
-        if state.dirty.insert(index) {
-            state.keep_open(index, file);
-        }
+        Ok(())
     }
 
     fn set_aside(&self, name: &str, to: &str) -> Result<(), StorageError> {
         let done = self.part.set_aside(self.root, name, to);
         done.map_err(|cause| self.refused("set it aside", &self.part.path(name), &cause))
-    }
-
-    fn same_name(&self, one: &WantedFile, other: &WantedFile) -> StorageError {
-        let what = format!(
-            "the file system takes the name of '{}' for that of another file of the object",
-            one.path.display(),
-        );
-        let path = self.spec.folder.join(&other.path);
-        let error = error(StorageErrorKind::BadName, what, &path);
-        advise(error, "choose a folder on a file system that tells upper from lower case")
-    }
-
-    fn bad_name(&self, action: &str, path: &Path, cause: &io::Error) -> StorageError {
-        let mut error = self.refused(action, path, cause);
-        if cause.kind() == io::ErrorKind::InvalidInput {
-            error.kind = StorageErrorKind::BadName;
-            error.advice = Some("choose a folder on another file system with -o".to_owned());
-        }
-        error
     }
 
     fn refused(&self, action: &str, path: &Path, cause: &io::Error) -> StorageError {
@@ -340,6 +294,11 @@ impl Resume<'_> {
     fn shown(&self, path: &Path) -> PathBuf {
         self.spec.folder.join(path)
     }
+}
+
+/// A file that is not there, and need not be yet.
+fn is_late((file, there): (&WantedFile, &Option<Meta>)) -> bool {
+    file.made_late && there.is_none()
 }
 
 /// A journal that was found.

@@ -119,7 +119,12 @@ fn what_was_not_read_is_not_announced() {
     rig.seed(conn, &manifest);
     rig.give_manifest(conn, &manifest);
     let (have, wanted) = (PieceSet::empty(4), PieceSet::full(4));
-    rig.prepare(Prepared { have, wanted, rechecked: 0, finished: Some("/x/a".into()) });
+    rig.prepare(Prepared {
+        doubtful: PieceSet::empty(4),
+        have,
+        wanted,
+        finished: Some("/x/a".into()),
+    });
     rig.sleep(Duration::from_secs(3));
     assert!(rig.notices.iter().any(|notice| matches!(notice, Notice::FetchDone { .. })));
     assert!(rig.exited, "there is nothing to serve");
@@ -135,7 +140,12 @@ fn what_was_complete_already_is_announced_to_members() {
     rig.tell(conn, |session| session.send_bitmap(channel, len, 4, &Holdings::None));
     rig.give_manifest(conn, &manifest);
     let (have, wanted) = (PieceSet::full(4), PieceSet::full(4));
-    rig.prepare(Prepared { have, wanted, rechecked: 0, finished: Some("/x/a".into()) });
+    rig.prepare(Prepared {
+        doubtful: PieceSet::empty(4),
+        have,
+        wanted,
+        finished: Some("/x/a".into()),
+    });
     rig.sleep(Duration::from_secs(1));
     let have = |event: &SessionEvent<'_>| matches!(event, SessionEvent::Have { .. });
     assert!(rig.remotes[&conn].heard.iter().any(have));

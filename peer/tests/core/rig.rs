@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::Peer;
-use peer::disk::{IfExists, Prepared, StoreOutcome, Task, TaskResult};
+use peer::disk::{IfExists, Prepared, StoreOutcome, StoredPiece, Task, TaskResult};
 use peer::job::{Config, FetchJob, Job, Linger, Target};
 use peer::notice::Notice;
 use peer::session::{Local, Session, SessionEvent, Side};
@@ -391,7 +391,7 @@ impl Rig {
     pub(crate) fn prepared(&mut self, manifest: &Manifest) {
         let count = manifest.geometry().piece_count();
         let (have, wanted) = (PieceSet::empty(count), PieceSet::full(count));
-        self.prepare(Prepared { have, wanted, rechecked: 0, finished: None });
+        self.prepare(Prepared { doubtful: have.clone(), have, wanted, finished: None });
     }
 
     pub(crate) fn prepare(&mut self, prepared: Prepared) {
@@ -403,8 +403,10 @@ impl Rig {
     /// Does all waiting `Store` tasks, as if each piece had this outcome.
     pub(crate) fn store(&mut self, outcome: StoreOutcome) {
         while let Some(at) = self.tasks.iter().position(|task| matches!(task, Task::Store { .. })) {
-            let Some(Task::Store { fetch, piece, data }) = self.tasks.remove(at) else { panic!() };
-            self.done(TaskResult::Stored { fetch, piece, data, outcome: Ok(outcome) });
+            let Some(Task::Store { fetch, pieces }) = self.tasks.remove(at) else { panic!() };
+            let stored = |(piece, data)| StoredPiece { piece, data, outcome: Ok(outcome) };
+            let pieces = pieces.into_iter().map(stored).collect();
+            self.done(TaskResult::Stored { fetch, pieces });
         }
     }
 

@@ -128,11 +128,27 @@ pub(crate) fn part_in(folder: &Path) -> Option<PathBuf> {
     Some(folder.join(name))
 }
 
+/// Prepares a fetch, and checks what is doubtful: `have` is all that turns out to be there.
 pub(crate) fn prepare(storage: &Storage, spec: &FetchSpec) -> Result<Prepared, StorageError> {
-    match storage.run(Task::Prepare { fetch: FETCH, spec: Box::new(spec.clone()) }) {
-        TaskResult::Prepared { outcome, .. } => outcome,
+    let mut prepared =
+        match storage.run(Task::Prepare { fetch: FETCH, spec: Box::new(spec.clone()) }) {
+            TaskResult::Prepared { outcome, .. } => outcome?,
+            other => panic!("{other:?}"),
+        };
+    let geometry = spec.manifest.geometry();
+    let pieces: Vec<_> = geometry.pieces().filter(|one| prepared.doubtful.contains(*one)).collect();
+    assert!(pieces.iter().all(|piece| !prepared.have.contains(*piece)), "believed and doubted");
+    match storage.run(Task::Recheck { fetch: FETCH, pieces: pieces.clone() }) {
+        TaskResult::Rechecked { outcome, .. } => {
+            let outcome = outcome?;
+            assert!(outcome.iter().map(|(piece, _)| piece).eq(&pieces), "each is answered for");
+            for (piece, _) in outcome.iter().filter(|(_, holds)| *holds) {
+                prepared.have.insert(*piece);
+            }
+        }
         other => panic!("{other:?}"),
     }
+    Ok(prepared)
 }
 
 pub(crate) fn store(
@@ -141,10 +157,11 @@ pub(crate) fn store(
     data: Vec<u8>,
 ) -> Result<StoreOutcome, StorageError> {
     let sent = data.clone();
-    match storage.run(Task::Store { fetch: FETCH, piece, data }) {
-        TaskResult::Stored { data, outcome, .. } => {
-            assert_eq!(data, sent, "the buffer comes back");
-            outcome
+    match storage.run(Task::Store { fetch: FETCH, pieces: vec![(piece, data)] }) {
+        TaskResult::Stored { mut pieces, .. } => {
+            let stored = pieces.pop().unwrap();
+            assert_eq!((stored.piece, stored.data), (piece, sent), "the buffer comes back");
+            stored.outcome
         }
         other => panic!("{other:?}"),
     }

@@ -80,11 +80,11 @@ impl Human {
         let free = (self.about.free)(dest)
             .map_or_else(String::new, |free| format!("   (free: {})", bytes(free)));
         console.line(&format!("{}  {} → {place}{free}", self.label, amount(*total, *files)));
-        if *kept > 0 {
+        if *kept > 0 || *rechecked > 0 {
             let rechecked = match rechecked {
                 0 => String::new(),
-                1 => " (1 piece re-checked)".to_owned(),
-                n => format!(" ({} pieces re-checked)", thousands(u64::from(*n))),
+                1 => " (1 more piece is checked)".to_owned(),
+                n => format!(" ({} more pieces are checked)", thousands(u64::from(*n))),
             };
             let left = bytes(total.saturating_sub(*kept));
             let kept = bytes(*kept);

@@ -295,7 +295,7 @@ impl Report for Json {
             self.wanted = Some(*bytes);
         }
         if let Notice::FetchStarted { kept, rechecked, bytes, .. } = notice
-            && *kept > 0
+            && (*kept > 0 || *rechecked > 0)
         {
             let event = Object::event(at, "resume")
                 .text("after", "restart")

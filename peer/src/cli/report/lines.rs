@@ -62,7 +62,7 @@ impl Lines {
         self.label = record_label(record, &self.about);
         self.wanted = Some(*bytes);
         let resumed = match kept {
-            0 => String::new(),
+            0 if *rechecked == 0 => String::new(),
             kept => format!(" kept={} rechecked={rechecked}", bytes_tight(*kept)),
         };
         Some(format!(

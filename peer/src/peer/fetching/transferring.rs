@@ -113,8 +113,13 @@ impl Peer {
             if prepared.have.contains(piece) {
                 picker.stored(piece);
                 swarm.stored(piece);
+            } else if prepared.doubtful.contains(piece) {
+                // Nobody is asked for it before it was hashed.
+                picker.received(piece);
             }
         }
+        let doubtful = geometry.pieces().filter(|piece| prepared.doubtful.contains(*piece));
+        self.storing.recheck(fetch.key, doubtful, geometry.piece_size());
         let kept = geometry
             .pieces()
             .filter(|piece| prepared.wanted.contains(*piece) && prepared.have.contains(*piece));
@@ -131,7 +136,7 @@ impl Peer {
         }
         let done = picker.is_done();
         swarm.begin_transfer(Transfer::new(picker, geometry, self.config.buffer_bytes));
-        self.tell_started(fetch, &manifest, prepared.rechecked);
+        self.tell_started(fetch, &manifest, prepared.doubtful.count());
         fetch.state = State::Transferring;
         if done {
             fetch.finish(out);
@@ -254,7 +259,7 @@ impl Peer {
             && *at <= now
         {
             *at = now + DISK_RETRY;
-            self.store_again(key, out);
+            self.store_again(key);
         }
         let due = now.since(fetch.last_checkpoint) >= CHECKPOINT_EVERY;
         if due && fetch.dirty && !fetch.checkpointing {
