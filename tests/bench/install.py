@@ -1,11 +1,11 @@
-"""Installs the rivals: Debian's packages, and libtorrent's wheel from PyPI in an environment of its own."""
+"""Installs the rivals: Debian's packages, libtorrent's wheel from PyPI in an environment of its own, rqbit if asked for."""
 
 import os
 import subprocess
 import sys
 import venv
 
-PACKAGES = ("nginx-light", "curl", "rsync", "socat", "aria2", "openssl", "python3-venv")
+PACKAGES = ("nginx-light", "curl", "rsync", "socat", "aria2", "openssl", "iproute2", "python3-venv")
 
 
 def environment(target):
@@ -19,7 +19,13 @@ def pythons(target):
     return [python for python in (own, sys.executable, "/usr/bin/python3") if os.path.exists(python)]
 
 
-def install(target):
+def rqbit(target):
+    """Where rqbit's program is, if it is installed at all."""
+    own = os.path.join(target, "bench-rqbit", "bin", "rqbit")
+    return own if os.path.exists(own) else "rqbit"
+
+
+def install(target, with_rqbit):
     """Installs everything. What fails is said and left out; the runs then report it as missing."""
     root = [] if os.getuid() == 0 else ["sudo"]
     # Run level 1 keeps packages from starting their services.
@@ -31,7 +37,11 @@ def install(target):
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"warning: no Python environment in {environment(target)}: {error}", file=sys.stderr)
         return
+    if with_rqbit:
+        words = ["cargo", "install", "rqbit", "--locked", "--no-default-features", "--features", "default-tls"]
+        step([*words, "--root", os.path.join(target, "bench-rqbit")])
     pip = [os.path.join(environment(target), "bin", "python"), "-m", "pip", "install", "-q"]
+    step([*pip, "matplotlib"])
     if not step([*pip, "libtorrent"]):
         step([*root, *env, "apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-libtorrent"])
 

@@ -82,10 +82,10 @@ def memory_of(pids):
     return anonymous, peak
 
 
-def listens(port):
-    """Whether a TCP socket of this machine listens on `port`, found out without connecting to it."""
+def listens(port, pid):
+    """Whether a TCP socket of the host that process `pid` is on listens on `port`, found out without connecting to it."""
     wanted = f":{port:04X}"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
         try:
             with open(table, encoding="ascii") as lines:
                 for line in lines:
@@ -154,7 +154,7 @@ class Process:
 
     def await_listening(self, port):
         """Waits until the program listens on `port`."""
-        self.await_that(lambda: listens(port), f"listening on port {port}")
+        self.await_that(lambda: listens(port, self.pid), f"listening on port {port}")
 
     def watch(self):
         """Blocks until the work is done, and notes when: at the program's end, or when it prints a line "done".

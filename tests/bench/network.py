@@ -1,7 +1,6 @@
 """Networks that a scenario runs on: where each host is, and how a program is started there.
 
-Loopback is the only one so far. A shaped network is a class with the same two methods, which makes a namespace a host in
-`__enter__`, removes it in `__exit__`, and lets `wrap` prefix the command with `ip netns exec`.
+Hosts are numbered: 0 has the tracker and the first seeder; other seeders and then the fetchers follow.
 """
 
 import socket
@@ -10,7 +9,13 @@ import socket
 class Loopback:
     """All hosts are 127.0.0.1."""
 
-    name = "loopback"
+    @staticmethod
+    def why_not(_bin_dir):
+        """Why such a network can't be had, or None."""
+        return None
+
+    def __init__(self, _hosts, _bin_dir):
+        pass
 
     def __enter__(self):
         return self
@@ -19,12 +24,16 @@ class Loopback:
         return None
 
     def address(self, _host):
-        """IP address of host number `_host`: 0 has the tracker and the first seeder."""
+        """IP address of a host."""
         return "127.0.0.1"
 
     def wrap(self, argv, _host):
         """The command that runs `argv` on that host."""
         return argv
+
+    def sent(self, _host):
+        """Bytes that a host has sent, headers included, or None where that is not counted."""
+        return None
 
 
 def free_port():

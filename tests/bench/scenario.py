@@ -1,10 +1,13 @@
 """What is transferred from how many to how many, over which network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from network import Loopback
+from shaped import MBIT, shaped
 
 MIB = 1 << 20
+SWARMS = ("starling-nosync", "libtorrent-v1", "libtorrent-v2", "aria2-bt", "rqbit")
 
 
 @dataclass(frozen=True)
@@ -13,20 +16,30 @@ class Scenario:
 
     name: str
     title: str
-    size: int  # bytes of the one file
+    size: int  # bytes of the one file, or of all files of the folder
+    files: int = 0  # a folder of so many files instead of one file
     seeders: int = 1
     fetchers: int = 1  # started at once, each into a folder of its own
+    late: int = 0  # how many of the fetchers, the last ones, have slow links; the clock does not wait for them
     repeat: int = 1  # runs of a system in each round
-    network: type = Loopback
+    rounds_at_most: int = 1000
+    network: Callable = Loopback
+    only: tuple[str, ...] = ()  # the systems that it is for; empty: all
+    bound: float | None = None  # seconds that no system can beat on this network
 
     @property
     def delivered(self):
         """Bytes that all fetchers together end up with."""
         return self.size * self.fetchers
 
+    @property
+    def ballast(self):
+        """Bytes that the run takes from the page cache quickly. What comes slowly can't be kept warm."""
+        return self.delivered if self.network is Loopback else 0
+
     def seconds(self):
         """Time after which a run counts as failed."""
-        return 60.0 + 120.0 * self.delivered / (1 << 30)
+        return 60.0 + 120.0 * self.delivered / (1 << 30) + 20.0 * (self.bound or 0)
 
 
 def describe(size):
@@ -37,14 +50,48 @@ def describe(size):
     return f"{size} B"
 
 
-def all_scenarios(size):
-    """Every scenario, by name, with files of `size` bytes where it does not fix its own."""
+def fluid_bound(size, fetchers, mbit):
+    """Seconds in which `fetchers` can at best have `size` bytes from one seeder, all links alike. Headers don't count."""
+    rate = mbit * MBIT / 8
+    return max(size / rate, fetchers * size / (rate * (1 + fetchers)))
+
+
+def on_shaped_links(name, about, size, fetchers, late=0, only=SWARMS, **links):
+    """Links of 100 Mbit/s in both directions."""
+    return Scenario(
+        name,
+        f"100 Mbit/s links{about}: 1 seeder, {fetchers} fetchers, {describe(size)} each",
+        size,
+        fetchers=fetchers,
+        late=late,
+        rounds_at_most=3,
+        network=shaped(**links),
+        only=only,
+        bound=fluid_bound(size, fetchers - late, 100),
+    )
+
+
+def all_scenarios(given):
+    """Every scenario, by name, in the sizes that the command line gives."""
+    size, shaped_size, files, many = given.size, given.shaped_size, given.files, given.shaped_fetchers
     small = min(size, MIB)
     text = describe(size)
+    over_links = [
+        on_shaped_links("shaped", "", shaped_size, many, only=(*SWARMS, "curl")),
+        on_shaped_links("shaped-5ms", ", 5 ms each way", shaped_size, many, delay_ms=5),
+        on_shaped_links("shaped-lossy", ", 25 ms each way, 1 % lost", shaped_size, many, delay_ms=25, loss_percent=1),
+        on_shaped_links("shaped-one-slow", ", one fetcher with 10 Mbit/s", shaped_size, many, late=1, slow_mbit=10),
+        on_shaped_links("shaped-16", "", shaped_size, 2 * many),
+    ]
     found = (
         Scenario("one-to-one", f"1 seeder, 1 fetcher, {text}", size),
         Scenario("latency", f"1 seeder, 1 fetcher, {describe(small)}: what starting up costs", small, repeat=3),
         Scenario("one-to-four", f"1 seeder, 4 fetchers at once, {text} each", size, fetchers=4),
         Scenario("four-to-one", f"4 seeders, 1 fetcher, {text}", size, seeders=4),
+        Scenario(
+            "many-small-files", f"1 seeder, 1 fetcher, a folder of {files} files of 4 KiB", files * 4096, files=files,
+            only=("starling", "starling-nosync", "rsync", "rsync+fsync", "libtorrent-v1", "libtorrent-v2"),
+        ),
+        *over_links,
     )
     return {scenario.name: scenario for scenario in found}

@@ -1,116 +1,15 @@
-"""The systems under test: ours and the rivals, one class each.
-
-A system says what it can do (`why_not`), prepares the source once, starts servers for a run, and names the command that
-fetches. `run.py` does the rest alike for all of them: timing, ballast, comparing, stopping.
-"""
+"""Ours, the rivals that are no swarms, and the machine's own limits; and the list of all systems."""
 
 import os
 import shutil
 import subprocess
 import sys
 
-from measure import BenchError, Process
 from network import free_port
-
-MIB = 1 << 20
-
-
-def first_line(argv):
-    """The first line that a program prints about itself, or "" if there is no such program."""
-    try:
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    lines = done.stdout.decode(errors="replace").strip().splitlines()
-    return lines[0].strip() if lines else ""
-
-
-class Run:
-    """One run of one system: its folders, its hosts and its servers.
-
-    Hosts are numbered: seeders from 0, fetchers after them.
-    """
-
-    def __init__(self, scenario, network, source, folder, sampler):
-        self.scenario = scenario
-        self.network = network
-        self.source = source
-        self.folder = folder
-        self.sampler = sampler
-        self.servers = []
-        self.fetchers = []
-        self.memo = {}
-
-    def path(self, *parts):
-        """A path in the run's own folder; its parents exist."""
-        path = os.path.join(self.folder, *parts)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return path
-
-    def into(self, number):
-        """The folder that fetcher `number` writes to; it exists."""
-        folder = os.path.join(self.folder, f"into{number}")
-        os.makedirs(folder, exist_ok=True)
-        return folder
-
-    def serve(self, argv, host=0, env=None):
-        """Starts a server of this run on a host."""
-        server = Process(argv, self.path(f"server{len(self.servers)}"), self.network, host, env=env)
-        self.servers.append(server)
-        self.sampler.add("seed", server)
-        return server
-
-    def fetch(self, argv, number, line_done=False, env=None):
-        """Starts fetcher `number`."""
-        host = self.scenario.seeders + number
-        fetcher = Process(argv, self.path(f"fetcher{number}"), self.network, host, line_done, env)
-        self.fetchers.append(fetcher)
-        self.sampler.add("fetch", fetcher)
-        return fetcher
-
-
-class System:
-    """What all have in common. Names are unique; they are what --only takes."""
-
-    name = ""
-    verifies = "nothing"  # what is checked of the data by the time the fetch is done
-    durable = False  # whether the fetch waits for the disk
-    swarm = False  # whether fetchers help each other, and many seeders serve one fetcher
-    program = ""  # the program that must be there
-
-    def version(self):
-        """Its name and version, for the record."""
-        return first_line([self.program, "--version"])
-
-    def why_not(self, scenario):
-        """Why it can't run, or None."""
-        if not shutil.which(self.program):
-            return f"{self.program} is not installed (run.py --install)"
-        if scenario.seeders > 1 and not self.swarm:
-            return "takes one source only"
-        return None
-
-    def belongs(self, scenario):
-        """Whether the scenario is one for it at all."""
-        return True
-
-    def amend(self, run, record):
-        """Puts in a finished run's record what only the system knows."""
-
-    def prepare(self, source, folder):
-        """Makes what can be made once for a source, such as metafiles, in `folder`."""
-
-    def start(self, run):
-        """Starts the servers and returns when they are ready."""
-        raise NotImplementedError
-
-    def fetch(self, run, number):
-        """Starts fetcher `number`; `run.fetch` takes its command."""
-        raise NotImplementedError
-
-    def result(self, run, number):
-        """Where the data of fetcher `number` is."""
-        return os.path.join(run.into(number), os.path.basename(run.source))
+from ours import clean_environment
+from ours import why_not as why_not_ours
+from system import MIB, System, first_line
+from torrents import Aria2Bt, Libtorrent, Rqbit
 
 
 class Starling(System):
@@ -118,6 +17,7 @@ class Starling(System):
 
     verifies = "SHA-256, each piece"
     swarm = True
+    own = True
 
     def __init__(self, bin_dir, sync):
         self.bin_dir = bin_dir
@@ -129,10 +29,7 @@ class Starling(System):
         return first_line([self.program, "version"])
 
     def why_not(self, scenario):
-        for name in ("peer", "tracker"):
-            if not os.access(os.path.join(self.bin_dir, name), os.X_OK):
-                return f"no program {name} in {self.bin_dir}"
-        return None
+        return why_not_ours(self.bin_dir)
 
     def start(self, run):
         clean = clean_environment()
@@ -158,11 +55,6 @@ class Starling(System):
 
     def _flags(self, run, listen, state):
         return ["-T", run.memo["tracker"], "--listen", listen, "--state-dir", run.path("state", state)]
-
-
-def clean_environment():
-    """The environment without variables that set flags of ours."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("PEER_", "TRACKER_"))}
 
 
 class NginxServer(System):
@@ -198,6 +90,7 @@ class Curl(NginxServer):
     """curl from nginx, in three forms: as it is, with the disk waited for, and with the SHA-256 checked afterwards."""
 
     program = "curl"
+    slow_alone = True
 
     def __init__(self, extra=""):
         self.extra = extra
@@ -254,7 +147,8 @@ class Rsync(System):
 
     def fetch(self, run, number):
         sync = ["--fsync"] if self.durable else []
-        run.fetch(["rsync", *sync, run.memo["url"], run.into(number) + "/"], number)
+        recursive = ["-r"] if run.scenario.files else []
+        run.fetch(["rsync", *sync, *recursive, run.memo["url"], run.into(number) + "/"], number)
 
 
 class Socat(System):
@@ -281,66 +175,6 @@ class Socat(System):
     def fetch(self, run, number):
         come_from = f"TCP4:{run.network.address(0)}:{run.memo['ports'][number]}"
         run.fetch(["socat", "-u", "-b", str(MIB), come_from, f"CREATE:{self.result(run, number)}"], number)
-
-
-class Libtorrent(System):
-    """libtorrent-rasterbar through its Python bindings, set up for speed; v1 checks SHA-1, v2 SHA-256."""
-
-    swarm = True
-
-    def __init__(self, version, pythons):
-        self.protocol = version
-        self.name = f"libtorrent-{version}"
-        self.verifies = "SHA-256, Merkle tree" if version == "v2" else "SHA-1, each piece"
-        self.pythons = pythons
-        self.helper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "lt_helper.py")
-        self.found = None
-        self.torrents = {}
-
-    def _python(self):
-        """An interpreter that has libtorrent 2, and its version."""
-        if self.found is None:
-            self.found = ("", "")
-            for python in self.pythons:
-                said = first_line([python, "-c", "import libtorrent; print(libtorrent.__version__)"])
-                if said[:2] == "2.":
-                    self.found = (python, said)
-                    break
-        return self.found
-
-    def version(self):
-        return f"libtorrent {self._python()[1]}"
-
-    def why_not(self, scenario):
-        if not self._python()[0]:
-            return "no Python with libtorrent 2 found (run.py --install)"
-        return None
-
-    def prepare(self, source, folder):
-        torrent = os.path.join(folder, f"{os.path.basename(source)}.{self.protocol}.torrent")
-        # 1 MiB is its best for a GiB; fewer than some 256 pieces leave little to share.
-        piece = min(MIB, max(16384, os.path.getsize(source) // 256))
-        piece = 1 << (piece.bit_length() - 1)
-        words = [self._python()[0], self.helper, "make", source, torrent, self.protocol, str(piece)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BenchError(f"can't make a torrent: {done.stderr.strip()[-500:]}")
-        self.torrents[source] = torrent
-
-    def start(self, run):
-        run.memo["hosts"] = []
-        for host in range(run.scenario.seeders + run.scenario.fetchers):
-            run.memo["hosts"].append(f"{run.network.address(host)}:{free_port()}")
-        for host in range(run.scenario.seeders):
-            words = ["seed", self.torrents[run.source], os.path.dirname(run.source), run.memo["hosts"][host]]
-            server = run.serve([self._python()[0], self.helper, *words], host)
-            server.await_listening(int(run.memo["hosts"][host].rpartition(":")[2]))
-
-    def fetch(self, run, number):
-        own = run.scenario.seeders + number
-        others = [host for place, host in enumerate(run.memo["hosts"]) if place != own]
-        words = ["fetch", self.torrents[run.source], run.into(number), run.memo["hosts"][own], *others]
-        run.fetch([self._python()[0], self.helper, *words], number, line_done=True)
 
 
 class Limit(System):
@@ -393,13 +227,15 @@ LIMITS = (
 )
 
 
-def all_systems(bin_dir, pythons):
+def all_systems(bin_dir, pythons, rqbit):
     """Every system, in the order of the first round."""
     return [
         Starling(bin_dir, False),
         Starling(bin_dir, True),
         Libtorrent("v2", pythons),
         Libtorrent("v1", pythons),
+        Aria2Bt(pythons),
+        Rqbit(pythons, rqbit),
         Rsync(False),
         Rsync(True),
         Curl(),

@@ -7,70 +7,10 @@ import json
 import sys
 from statistics import median
 
-MIB = 1 << 20
-GIB = 1 << 30
-OURS = "starling-nosync"  # comparable with programs that do not wait for the disk
-OURS_SYNCED = "starling"
+import goals
+from results import GIB, MIB, OURS, OURS_SYNCED, Results, copies, cpu, figure, lines_of, probe_values, wall
+
 BUSY = 0.15  # share of the machine that others may take before a run is called disturbed
-
-
-class Results:
-    """The good runs of one scenario."""
-
-    def __init__(self, report, scenario):
-        self.report = report
-        self.scenario = scenario
-        self.runs = {}
-        self.failed = []
-        for record in report["runs"]:
-            if record["scenario"] != scenario["name"]:
-                continue
-            if "error" in record:
-                self.failed.append(record)
-            else:
-                self.runs.setdefault(record["system"], []).append(record)
-        self.gib = scenario["size"] * scenario["fetchers"] / GIB
-
-    def values(self, system, of):
-        """One figure of every run of a system, without those that were not seen."""
-        found = (of(record) for record in self.runs.get(system, []))
-        return [value for value in found if value is not None]
-
-    def median(self, system, of):
-        """The median of a figure, or None."""
-        values = self.values(system, of)
-        return median(values) if values else None
-
-    def ratio(self, system, other):
-        """Median wall time of one system over that of another, or None."""
-        one, base = self.median(system, wall), self.median(other, wall)
-        return one / base if one is not None and base else None
-
-    def cpu_per_gib(self, system):
-        """CPU seconds of all processes for each GiB delivered, or None."""
-        used = self.median(system, cpu)
-        return used / self.gib if used is not None else None
-
-
-def wall(record):
-    """Seconds until the last fetcher was done."""
-    return record["wall"]
-
-
-def cpu(record):
-    """CPU seconds of all processes."""
-    return sum(record["seed_cpu"]) + sum(record["fetch_cpu"])
-
-
-def most_anonymous(record):
-    """Anonymous memory of the process that had the most, in bytes, or None."""
-    seen = [value for value in (record["seed_anon"], record["fetch_anon"]) if value is not None]
-    return max(seen) if seen else None
-
-
-def figure(value, digits=2):
-    """A number for a cell; an en dash if there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def memory(results, system, end):
@@ -88,31 +28,30 @@ def split_cpu(results, system, end):
     return "–" if parts[0] is None else f"{parts[0]:.2f}+{parts[1]:.2f}"
 
 
-def lines_of(header, rows):
-    """A Markdown table."""
-    return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)] + ["| " + " | ".join(row) + " |" for row in rows]
-
-
 def systems_table(report, results):
     """The table of all systems of a scenario, the fastest first."""
     header = [
         "system", "checks", "on disk", "runs", "wall s (min–max)", f"÷ {OURS}", f"÷ {OURS_SYNCED}", "MiB/s",
         "seed CPU s u+s", "fetch CPU s u+s", "CPU s/GiB", "seed RssAnon / VmHWM MiB", "fetch RssAnon / VmHWM MiB",
     ]
+    if results.scenario.get("bound"):
+        header[5:7] = ["÷ bound", f"÷ {OURS}", "seeder sent, copies"]
     about = {system["name"]: system for system in report["systems"]}
     named = [name for name in results.runs if not name.startswith("limit:")]
     rows = []
     for name in sorted(named, key=lambda name: results.median(name, wall)):
         walls = results.values(name, wall)
         failed = sum(record["system"] == name for record in results.failed)
+        ratios = [figure(results.ratio(name, OURS)), figure(results.ratio(name, OURS_SYNCED))]
+        if results.scenario.get("bound"):
+            ratios = [figure(results.over_bound(name)), ratios[0], figure(results.median(name, copies))]
         rows.append([
             f"**{name}**" if name in (OURS, OURS_SYNCED) else name,
             about[name]["verifies"],
             "synced" if about[name]["durable"] else "cached",
             f"{len(walls)}/{len(walls) + failed}",
             f"{median(walls):.3f} ({min(walls):.3f}–{max(walls):.3f})",
-            figure(results.ratio(name, OURS)),
-            figure(results.ratio(name, OURS_SYNCED)),
+            *ratios,
             figure(results.gib * 1024 / median(walls), 0),
             split_cpu(results, name, "seed"),
             split_cpu(results, name, "fetch"),
@@ -148,61 +87,46 @@ def limits_text(report, results):
         ours = results.median(OURS, wall)
         text += [
             "",
-            f"Copy through loopback + SHA-256 + write: {total / results.gib:.2f} CPU s/GiB. With hashing on a core of its own, one "
-            f"stream, no verified transfer takes less than {floor:.3f} s"
+            f"Copy through loopback + SHA-256 + write: {total / results.gib:.2f} CPU s/GiB. With hashing on a core of its own, "
+            f"one stream, no verified transfer takes less than {floor:.3f} s"
             + (f"; {OURS} took {ours / floor:.2f} times that." if ours else ".")
             + " Hashing two pieces at once lowers both.",
         ]
     return text
 
 
-def goals(scenario):
-    """(what, how to get it from results, must, should) of a scenario; figures are upper bounds."""
-    per_gib = ("CPU s/GiB, all processes", lambda results: results.cpu_per_gib(OURS), 1.4, 1.0)
-    anonymous = (
-        "anonymous memory of a process, MiB",
-        lambda results: None if (most := results.median(OURS, most_anonymous)) is None else most / MIB,
-        32, 16,
-    )
-
-    def over(rival, must, should=None, ours=OURS):
-        return (f"wall of {ours} ÷ {rival}", lambda results: results.ratio(ours, rival), must, should)
-
-    if scenario == "one-to-one":
-        return [
-            over("libtorrent-v2", 0.35), over("rsync", 1.0), over("curl", 1.0), over("socat", None, 1.15),
-            over("rsync+fsync", 1.0, ours=OURS_SYNCED), over("curl+fsync", 1.0, ours=OURS_SYNCED), per_gib, anonymous,
-        ]
-    if scenario in ("one-to-four", "four-to-one"):
-        return [over("libtorrent-v1", 0.55), per_gib, anonymous]
-    if scenario == "latency":
-        return [
-            (f"ms from start to end, {name}", lambda results, name=name: in_ms(results.median(name, wall)), 30, 15)
-            for name in (OURS_SYNCED, OURS)
-        ]
-    return []
+def bound_text(scenario):
+    """What the bound is."""
+    if not scenario.get("bound"):
+        return []
+    late = "" if not scenario["late"] else f" The clock does not wait for the last {scenario['late']}, whose links are slow."
+    return [
+        "",
+        f"Bound: no system can have the last fetcher done before {scenario['bound']:.2f} s, which is max(F/u, F/d, N·F/(u+Σu)), "
+        f"headers not counted.{late}",
+    ]
 
 
-def in_ms(seconds):
-    """Milliseconds, or None."""
-    return None if seconds is None else seconds * 1000
-
-
-def goals_table(results):
-    """How each goal of the scenario stands."""
+def probe_text(report, probe):
+    """The figures of a probe."""
+    cases = {}
+    failed = []
+    for run in report["runs"]:
+        if run["scenario"] != probe["name"]:
+            continue
+        if "error" in run:
+            failed.append(f"* failed: {run['system']}, round {run['round'] + 1}: {run['error']}")
+        else:
+            cases.setdefault(run["system"], list(run["figures"]))
     rows = []
-    for what, get, must, should in goals(results.scenario["name"]):
-        got = get(results)
-        verdict = "not measured"
-        if got is not None:
-            met = must is None or got <= must
-            verdict = "met" if met else "**missed**"
-            if should is not None:
-                verdict += ", aim met" if got <= should else ", aim not yet"
-        rows.append([what, figure(got), figure(must), figure(should), verdict])
-    if results.report["smoke"]:
-        return ["", "No goal is judged in a smoke run."]
-    return ["", *lines_of(["goal (at most)", "measured", "must", "aim", "stands"], rows)] if rows else []
+    for case, names in cases.items():
+        for name in names:
+            values = probe_values(report, probe["name"], case, name)
+            rows.append([case, name, str(len(values)), f"{median(values):.4g} ({min(values):.4g}–{max(values):.4g})"])
+    missing = [f"* not run: {one['reason']}" for one in report["missing"] if one["scenario"] == probe["name"]]
+    text = lines_of(["case", "figure", "runs", "median (min–max)"], rows) if rows else []
+    judged = goals.table(report, goals.of_probe(report, probe)) if rows else []
+    return text + judged + (["", *failed, *missing] if failed or missing else [])
 
 
 def remarks(report, results):
@@ -249,8 +173,12 @@ def render(report):
         results = Results(report, scenario)
         text += ["", f"## {scenario['title']} ({scenario['name']})", ""]
         if results.runs:
-            text += systems_table(report, results) + limits_text(report, results) + goals_table(results)
+            text += systems_table(report, results) + bound_text(scenario) + limits_text(report, results)
+            text += goals.table(report, goals.of_scenario(results))
         text += remarks(report, results)
+    for probe in report["probes"]:
+        text += ["", f"## {probe['title']} ({probe['name']})", "", *probe_text(report, probe)]
+    versions = [f"{name}: {version}" for name, version in report["versions"].items() if "limit:" not in name]
     text += [
         "",
         "Wall: from the start of the fetching program until the data is whole, checked as said and in its file, of the last "
@@ -258,7 +186,7 @@ def render(report):
         "fetchers, children included. RssAnon: sampled peak of one process tree; VmHWM counts mapped "
         "file pages, too.",
         "",
-        "Versions: " + "; ".join(f"{name}: {version}" for name, version in report["versions"].items() if "limit:" not in name) + ".",
+        f"Versions: {'; '.join(versions)}.",
     ]
     return "\n".join(text)
 

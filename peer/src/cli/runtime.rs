@@ -141,7 +141,20 @@ pub(crate) fn run(
         }
     }
     console.live(None);
+    log_lag(reactor.stats());
     Ok(Ended { at: now(), failures, signal: reactor.signal() })
+}
+
+/// How long the loop kept events waiting, all in all.
+fn log_lag(stats: &reactor::Stats) {
+    let (half, most) = (stats.lag.percentile(50), stats.lag.percentile(99));
+    log::info!(
+        "event loop: turns={} lag_p50_us={} lag_p99_us={} lag_max_us={}",
+        stats.turns,
+        half.as_micros(),
+        most.as_micros(),
+        stats.lag.max().as_micros(),
+    );
 }
 
 /// Reports print only the first of them.

@@ -1,5 +1,6 @@
 //! The two programs as people run them: real processes, sockets and files.
 
+mod benchmark;
 mod processes;
 
 use std::fs;
