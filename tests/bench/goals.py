@@ -58,6 +58,8 @@ def verdict(got, comparison, must, aim):
 
     if got is None:
         return "not measured"
+    if must is None and aim is None:
+        return "for information"
     text = "met" if must is None or holds(must) else "**missed**"
     return text if aim is None else text + (", aim met" if holds(aim) else ", aim not yet")
 

@@ -123,10 +123,10 @@ def over_text(results, name):
 def stand(report):
     """All goals of the probes, in one table."""
     rows = [[probe["title"], *row] for probe in report["probes"] for row in goals.of_probe(report, probe)]
-    cells = [
-        [title, what, figure(got), f"{comparison} {figure(must)}", goals.verdict(got, comparison, must, aim)]
-        for title, what, got, comparison, must, aim in rows
-    ]
+    cells = []
+    for title, what, got, comparison, must, aim in rows:
+        wanted = "–" if must is None else f"{comparison} {figure(must)}"
+        cells.append([title, what, figure(got), wanted, goals.verdict(got, comparison, must, aim)])
     return lines_of(["what was done", "figure", "measured", "must be", "stands"], cells) if cells else []
 
 
