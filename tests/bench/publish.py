@@ -38,6 +38,8 @@ def bars(axes, results, of, title, unit):
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel(unit, fontsize=8)
     axes.margins(x=0.12)
+    if of is not wall:
+        axes.axvline(1, color="#c1121f", linestyle="--", linewidth=1)  # what nobody can beat
     axes.spines[["top", "right"]].set_visible(False)
 
 
