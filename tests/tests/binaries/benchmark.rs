@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use tests::programs::programs;
+use tests::programs;
 
 #[test]
 fn the_benchmark_runs() {
