@@ -144,6 +144,12 @@ impl Check {
         }
     }
 
+    /// What somebody outside the world says that an object is.
+    pub(crate) fn publish(&mut self, manifest: &Arc<Manifest>, tree: &Tree) {
+        let truth = Truth { manifest: Arc::clone(manifest), tree: tree.clone() };
+        self.truths.insert(manifest.id(), truth);
+    }
+
     fn complete(&mut self, index: usize, disk: &Disk, path: &Path, manifest: &Arc<Manifest>) {
         let Some(truth) = self.truths.get(&manifest.id()) else {
             return self.fail("S1", format!("node {index} completed what nobody published"));

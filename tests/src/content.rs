@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::Arc;
+
+use protocol::{Digest, Entry, EntryKind, Manifest, SafePath};
 use reactor::Rng;
 
 /// Files and empty folders below some path; the file at the path itself has the empty name.
@@ -59,6 +62,27 @@ impl Tree {
     /// Whether there is no byte in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The object that this is, in pieces of so many bytes as a power of two.
+    ///
+    /// # Panics
+    /// When no object can be like this.
+    pub fn manifest(&self, piece_log2: u8) -> Arc<Manifest> {
+        let path = |text: &str| (!text.is_empty()).then(|| SafePath::new(text).expect("a path"));
+        let files = self.files.iter().map(|(name, content)| {
+            let executable = self.executable.contains(name);
+            let (len, digest) = (content.len() as u64, Digest::of(content));
+            let kind = EntryKind::File { executable, len, digest };
+            let hashes = content.chunks(1 << piece_log2).map(Digest::of).collect();
+            (Entry { path: path(name), kind }, hashes)
+        });
+        let folders = self
+            .folders
+            .iter()
+            .map(|name| (Entry { path: path(name), kind: EntryKind::EmptyFolder }, Vec::new()));
+        let entries = files.chain(folders).collect();
+        Arc::new(Manifest::build(piece_log2, entries).expect("a small object"))
     }
 
     /// In what it differs from `other`, in words; `None` if in nothing.

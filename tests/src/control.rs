@@ -1,13 +1,16 @@
 //! What a test does to the nodes of a world, and what it can see of them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use peer::job::{Config, Job};
 use peer::notice::Notice;
+use protocol::Manifest;
 use reactor::{Event, Time};
 use tracker::store::MemoryStore;
 
 use crate::check::Left;
+use crate::content::Tree;
 use crate::disk::Disk;
 use crate::link::Link;
 use crate::node::{EndKey, Life, Node, NodeKey, Profile, Spec, Twist, address};
@@ -55,6 +58,11 @@ impl World {
         if let Spec::Peer { jobs, .. } = &mut self.nodes[key.0].spec {
             *jobs = new;
         }
+    }
+
+    /// Says what an object is that no seeder of this world hashes.
+    pub fn publish(&mut self, manifest: &Arc<Manifest>, tree: &Tree) {
+        self.check.publish(manifest, tree);
     }
 
     /// Says that others may rightly find this node corrupt.

@@ -1,11 +1,12 @@
 //! Jobs as the command line makes them, with its defaults.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use peer::disk::{IfExists, ScanRequest};
 use peer::job::{FetchJob, Job, Linger, SeedJob, Target};
-use protocol::SafePath;
+use protocol::{Manifest, ObjectId, SafePath};
 
 /// `peer seed PATH...`: each path under its own name.
 ///
@@ -41,6 +42,36 @@ pub fn fetch_with(name: &str, folder: &str, change: impl FnOnce(&mut FetchJob)) 
     };
     change(&mut job);
     vec![Job::Fetch(job)]
+}
+
+/// `peer fetch NAME@sha256:... -o FOLDER`, changed as a test wants it.
+///
+/// # Panics
+/// When the name is not a valid one.
+pub fn fetch_object(
+    name: &str,
+    object: ObjectId,
+    folder: &str,
+    change: impl FnOnce(&mut FetchJob),
+) -> Vec<Job> {
+    let target = Target::Exact { name: SafePath::new(name).expect("a valid name"), object };
+    fetch_with(name, folder, |job| {
+        job.target = target;
+        change(job);
+    })
+}
+
+/// Serves what is in its place already, in pieces as the manifest has them.
+///
+/// # Panics
+/// When the name is not a valid one.
+pub fn serve(name: &str, manifest: &Arc<Manifest>, folder: &str) -> Vec<Job> {
+    let name_of = SafePath::new(name).expect("a valid name");
+    let target = Target::Manifest { name: name_of, manifest: Arc::clone(manifest) };
+    fetch_with(name, folder, |job| {
+        job.target = target;
+        job.linger = Linger::Forever;
+    })
 }
 
 /// `peer fetch NAME -o FOLDER`.

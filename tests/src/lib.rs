@@ -14,6 +14,7 @@ mod node;
 pub mod plan;
 mod programs;
 mod stuck;
+pub mod sweep;
 mod world;
 
 pub use check::Left;

@@ -1,5 +1,7 @@
 //! `cargo sim`: random swarms with random trouble, one for each seed.
 //!
+//! `--sweep` cuts the power at every operation of a fetcher's disk instead, in every way there is.
+//!
 //! `--seed N` runs one of them, `--trace` prints all that happens in it; `--count N` runs so many and
 //! `--minutes M` as many as fit, from `--from N` on.
 
@@ -9,6 +11,7 @@ use std::time::Duration;
 use reactor::clock::Clock;
 use reactor::{Time, seed::random_seed};
 use tests::plan;
+use tests::sweep::{self, Shape};
 
 #[derive(Default)]
 struct Args {
@@ -17,6 +20,7 @@ struct Args {
     count: Option<u64>,
     minutes: Option<u64>,
     trace: bool,
+    sweep: bool,
 }
 
 fn parse() -> Result<Args, String> {
@@ -26,6 +30,10 @@ fn parse() -> Result<Args, String> {
         let slot = match flag.as_str() {
             "--trace" => {
                 args.trace = true;
+                continue;
+            }
+            "--sweep" => {
+                args.sweep = true;
                 continue;
             }
             "--seed" => &mut args.seed,
@@ -46,11 +54,15 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(problem) => {
             eprintln!(
-                "{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]"
+                "{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]\n       \
+                 cargo sim --sweep"
             );
             return ExitCode::from(2);
         }
     };
+    if args.sweep {
+        return sweep_all();
+    }
     if let Some(seed) = args.seed {
         return match plan::run(seed, args.trace) {
             Ok(outcome) => {
@@ -89,4 +101,24 @@ fn main() -> ExitCode {
         real.as_secs()
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn sweep_all() -> ExitCode {
+    let clock = Clock::start();
+    let mut all = sweep::Figures::default();
+    for shape in Shape::all() {
+        match sweep::sweep(&shape, &sweep::Plan::full()) {
+            Ok(figures) => {
+                println!("{}: {figures}", shape.name);
+                all += figures;
+            }
+            Err(problem) => {
+                println!("{problem}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("all: {all}, in {} s", clock.now().since(Time::ZERO).as_secs());
+    ExitCode::SUCCESS
 }

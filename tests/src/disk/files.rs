@@ -212,6 +212,9 @@ impl Folder for SimFolder {
 
     fn rename(&self, from: &Path, to: &Path, how: Rename) -> io::Result<()> {
         self.disk.changing(self.process, &self.path.join(to), |state| {
+            if how == Rename::Swap && state.no_swap {
+                return Err(failed(io::ErrorKind::Unsupported));
+            }
             let (from, to) = (self.place(state, from)?, self.place(state, to)?);
             state.rename(from, to, how)
         })

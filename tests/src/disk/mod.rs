@@ -95,6 +95,18 @@ impl Disk {
         data.get(start..start.checked_add(len)?).map(<[u8]>::to_vec)
     }
 
+    /// The number of what is at `path`; a file that is made anew gets another one.
+    pub fn inode(&self, path: &Path) -> Option<u64> {
+        self.state().find(path)
+    }
+
+    /// The whole of a file.
+    pub fn read_all(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state();
+        let Body::File { data, .. } = &state.inode(state.find(path)?)?.body else { return None };
+        Some(data.to_vec())
+    }
+
     // ---- what others do to it
 
     /// Somebody else writes into a file.
@@ -162,6 +174,17 @@ impl Disk {
         self.state().failing_writes = count;
     }
 
+    /// From now on files (or folders) are said to be durable and are not.
+    pub fn lie_about(&self, files: bool, folders: bool) {
+        let mut state = self.state();
+        (state.lies_about_files, state.lies_about_folders) = (files, folders);
+    }
+
+    /// Two things can't change places in one step on this file system.
+    pub fn forbid_swap(&self) {
+        self.state().no_swap = true;
+    }
+
     /// Of a million bytes-long reads to serve from, so many come back with a wrong bit.
     pub fn rot(&self, per_million: u64, seed: u64) {
         let mut state = self.state();
@@ -211,6 +234,15 @@ impl Disk {
     pub fn restore(&self, point: &CrashPoint, fates: &[Fate]) {
         let image = point.image(fates);
         self.state().wake_up_with(image, point.next_ino, point.last_tick);
+    }
+
+    /// Becomes what a killed process leaves at `point`: all that it did shows, and what was not durable
+    /// still is not.
+    pub fn restore_killed(&self, point: &CrashPoint) {
+        let mut state = self.state();
+        let kept = point.image(&vec![Fate::Kept; point.pending.len()]);
+        state.wake_up_with(kept, point.next_ino, point.last_tick);
+        state.take_back(point);
     }
 
     /// Equal for disks that no program can tell apart, but for times within one second.

@@ -46,6 +46,9 @@ pub(super) struct State {
     pub(super) locks: BTreeMap<u64, u64>,
     pub(super) next_handle: u64,
     pub(super) quota: Option<u64>,
+    pub(super) no_swap: bool,
+    pub(super) lies_about_files: bool,
+    pub(super) lies_about_folders: bool,
     pub(super) failing_syncs: u32,
     pub(super) failing_writes: u32,
     pub(super) rot: u64,
@@ -76,6 +79,9 @@ impl State {
             locks: BTreeMap::new(),
             next_handle: 0,
             quota: None,
+            no_swap: false,
+            lies_about_files: false,
+            lies_about_folders: false,
             failing_syncs: 0,
             failing_writes: 0,
             rot: 0,
@@ -248,6 +254,9 @@ impl State {
 
     /// Content and length of one file; of its name nothing.
     pub(super) fn sync_file(&mut self, ino: u64, fails: bool) {
+        if self.lies_about_files {
+            return;
+        }
         let mine: Vec<Change> = self.log.extract_if(.., |c| c.content_of() == Some(ino)).collect();
         if fails {
             self.doubtful.insert(ino);
@@ -262,6 +271,9 @@ impl State {
     /// The names in one folder, with what else happened to whatever they name: a rename shows in both
     /// of its folders or in none. Names in other folders stay as uncertain as they were.
     pub(super) fn sync_folder(&mut self, folder: u64) {
+        if self.lies_about_folders {
+            return;
+        }
         let mut due = vec![false; self.log.len()];
         let mut concerned = BTreeSet::new();
         for (at, change) in self.log.iter().enumerate().rev() {
@@ -340,6 +352,12 @@ impl State {
         self.doubtful.clear();
         (self.next_ino, self.last_tick) = (next_ino, last_tick);
         self.new_process();
+    }
+
+    /// Makes uncertain again what was so at `point`, which shows already.
+    pub(super) fn take_back(&mut self, point: &CrashPoint) {
+        self.durable = point.durable.clone();
+        self.log.clone_from(&point.pending);
     }
 
     pub(super) fn lose_power(&mut self, rng: &mut Rng) {
