@@ -89,6 +89,11 @@ impl World {
         self.nodes[key.0].twist = Some(twist);
     }
 
+    /// How many connections were made.
+    pub fn links_made(&self) -> usize {
+        self.links.len()
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()

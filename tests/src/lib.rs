@@ -13,6 +13,7 @@ mod link;
 mod node;
 pub mod plan;
 mod programs;
+pub mod scale;
 mod stuck;
 pub mod sweep;
 mod world;

@@ -2,6 +2,8 @@
 //!
 //! `--sweep` cuts the power at every operation of a fetcher's disk instead, in every way there is.
 //!
+//! `--scale N` runs so many peers in one swarm, calm and with churn, and prints what that takes.
+//!
 //! `--seed N` runs one of them, `--trace` prints all that happens in it; `--count N` runs so many and
 //! `--minutes M` as many as fit, from `--from N` on.
 
@@ -10,8 +12,8 @@ use std::time::Duration;
 
 use reactor::clock::Clock;
 use reactor::{Time, seed::random_seed};
-use tests::plan;
 use tests::sweep::{self, Shape};
+use tests::{plan, scale};
 
 #[derive(Default)]
 struct Args {
@@ -21,6 +23,7 @@ struct Args {
     minutes: Option<u64>,
     trace: bool,
     sweep: bool,
+    scale: Option<u64>,
 }
 
 fn parse() -> Result<Args, String> {
@@ -39,6 +42,7 @@ fn parse() -> Result<Args, String> {
             "--seed" => &mut args.seed,
             "--from" => &mut args.from,
             "--count" => &mut args.count,
+            "--scale" => &mut args.scale,
             "--minutes" => &mut args.minutes,
             other => return Err(format!("unknown option '{other}'")),
         };
@@ -55,13 +59,16 @@ fn main() -> ExitCode {
         Err(problem) => {
             eprintln!(
                 "{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]\n       \
-                 cargo sim --sweep"
+                 cargo sim --sweep | --scale N"
             );
             return ExitCode::from(2);
         }
     };
     if args.sweep {
         return sweep_all();
+    }
+    if let Some(peers) = args.scale {
+        return scale_up(args.from.unwrap_or(1), usize::try_from(peers).unwrap_or(usize::MAX));
     }
     if let Some(seed) = args.seed {
         return match plan::run(seed, args.trace) {
@@ -121,4 +128,31 @@ fn sweep_all() -> ExitCode {
     }
     println!("all: {all}, in {} s", clock.now().since(Time::ZERO).as_secs());
     ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn scale_up(seed: u64, peers: usize) -> ExitCode {
+    for churn in [false, true] {
+        let clock = Clock::start();
+        let how = if churn { "churn" } else { "calm" };
+        match scale::run(seed, peers, churn) {
+            Ok(figures) => {
+                let seconds = clock.now().since(Time::ZERO).as_secs_f64();
+                println!("{how}: {figures}, in {seconds:.1} s with {}", peak_memory());
+            }
+            Err(stuck) => {
+                let text = stuck.to_string();
+                println!("{how}: {}", text.get(..4_000).unwrap_or(&text));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// What this process had in memory at most, as the system says.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or_else(|| "unknown memory".to_owned(), |text| format!("{} of memory", text.trim()))
 }
