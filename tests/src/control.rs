@@ -20,7 +20,7 @@ impl World {
     /// A tracker with an empty store, not started.
     pub fn add_tracker(&mut self) -> NodeKey {
         let store = MemoryStore::new(|| 1_800_000_000);
-        let config = tracker::Config { beat_min_s: 1, grease: true, ..tracker::Config::default() };
+        let config = tracker::Config { grease: true, ..tracker::Config::default() };
         self.add(
             "tracker",
             Spec::Tracker { config, store },
