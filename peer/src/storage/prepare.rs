@@ -119,6 +119,13 @@ fn settle(
     })?;
     match (found, spec.if_exists) {
         (Existing::Same { stamps }, _) => {
+            // An earlier run may have been killed between giving it its name and making that durable.
+            // What it replaced is in the part folder: if that went first, a power cut could leave the
+            // old thing with holes.
+            if root.meta(&part_folder(spec)).is_ok() {
+                root.sync_folder(Path::new(""))
+                    .map_err(|cause| refused("make sure that its name is kept", &shown, &cause))?;
+            }
             remove_leftover(root, spec);
             let mut state = State::new(top, layout.wanted.clone());
             state.stamps = Some(stamps);

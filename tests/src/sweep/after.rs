@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use peer::disk::{FetchKey, FetchSpec, StoreOutcome, Task, TaskResult};
+use peer::disk::{FetchKey, FetchSpec, StoreOutcome, StoredPiece, Task, TaskResult};
 use peer::storage::Storage;
 use protocol::{PieceIndex, PieceSet, SafePath};
 
@@ -161,16 +161,26 @@ impl<'a> Judge<'a> {
         };
         let prepared = prepared.map_err(|error| format!("it does not start again: {error}"))?;
         if prepared.finished.is_none() {
-            self.resumed(disk, &prepared.have, if was_done { &[] } else { confirmed })?;
-            for piece in self.shape.manifest.geometry().pieces() {
-                if prepared.have.contains(piece) {
-                    continue;
+            let mut have = prepared.have;
+            let geometry = self.shape.manifest.geometry();
+            let pieces: Vec<PieceIndex> =
+                prepared.doubtful.iter().filter_map(|raw| geometry.piece(raw)).collect();
+            match storage.run(Task::Recheck { fetch: FETCH, pieces }) {
+                TaskResult::Rechecked { outcome: Ok(pieces), .. } => {
+                    for (piece, _) in pieces.into_iter().filter(|(_, there)| *there) {
+                        have.insert(piece);
+                    }
                 }
-                let data = self.piece(piece).to_vec();
-                match storage.run(Task::Store { fetch: FETCH, piece, data }) {
-                    TaskResult::Stored { outcome: Ok(StoreOutcome::Stored), .. } => {}
-                    other => return Err(format!("it stores no more: {other:?}")),
-                }
+                other => return Err(format!("it does not look again: {other:?}")),
+            }
+            self.resumed(disk, &have, if was_done { &[] } else { confirmed })?;
+            let missing = geometry.pieces().filter(|piece| !have.contains(*piece));
+            let pieces = missing.map(|piece| (piece, self.piece(piece).to_vec())).collect();
+            let stored = storage.run(Task::Store { fetch: FETCH, pieces });
+            let right = |one: &StoredPiece| matches!(one.outcome, Ok(StoreOutcome::Stored));
+            match &stored {
+                TaskResult::Stored { pieces, .. } if pieces.iter().all(right) => {}
+                other => return Err(format!("it stores no more: {other:?}")),
             }
         }
         if let TaskResult::Finished { outcome: Err(error), .. } =

@@ -29,6 +29,9 @@ pub use cuts::Effort;
 pub use shape::Shape;
 use shape::{NAME, PLACE};
 
+/// So many points at the end are always followed by a kill and a cut.
+const LAST: usize = 14;
+
 /// How thoroughly to sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -57,8 +60,8 @@ impl Plan {
     pub fn full() -> Self {
         Self {
             first: Effort { all_up_to: 10, pairs_up_to: 64, random: 300 },
-            second: Effort { all_up_to: 8, pairs_up_to: 12, random: 40 },
-            swarm_every: 1,
+            second: Effort { all_up_to: 5, pairs_up_to: 0, random: 10 },
+            swarm_every: 10,
             again_every: 1,
         }
     }
@@ -153,18 +156,22 @@ impl Sweep<'_> {
         for (number, point) in points.iter().enumerate() {
             self.figures.points += 1;
             self.at(point, self.plan.first)?;
-            if number.is_multiple_of(self.plan.again_every) {
-                self.again(point).map_err(|problem| format!("{problem}\nafter a first cut"))?;
+            // The end, where one thing takes the place of another, is never left out.
+            let ends = number + LAST >= points.len();
+            if number.is_multiple_of(self.plan.again_every) || ends {
+                let only_kill = !number.is_multiple_of(self.plan.again_every);
+                self.again(point, only_kill).map_err(|how| format!("{how}\nafter a first cut"))?;
             }
         }
         Ok(())
     }
 
     /// Goes on after a kill, and after cuts that leave all, nothing or something, and is cut again.
-    fn again(&mut self, point: &CrashPoint) -> Result<(), String> {
+    fn again(&mut self, point: &CrashPoint, only_kill: bool) -> Result<(), String> {
         let drawn = (0..point.pending()).map(|_| Fate::draw(&mut self.rng)).collect();
         let all = |fate| Some(vec![fate; point.pending()]);
-        for fates in [None, Some(drawn), all(Fate::Lost), all(Fate::Kept)] {
+        let starts = [None, Some(drawn), all(Fate::Lost), all(Fate::Kept)];
+        for fates in starts.into_iter().take(if only_kill { 1 } else { 4 }) {
             let points = self.swarm.record(|disk| match &fates {
                 Some(fates) => disk.restore(point, fates),
                 None => disk.restore_killed(point),
