@@ -80,10 +80,8 @@ struct Relay {
 impl Relay {
     /// Sends on a frame that came from port `from`.
     fn forward(&mut self, now: u64, from: usize, frame: &[u8]) {
-        let (Some(to), Some(sender)) = (frame.first_chunk::<6>(), frame[6..].first_chunk::<6>())
-        else {
-            return;
-        };
+        let Some((to, rest)) = frame.split_first_chunk::<6>() else { return };
+        let Some(sender) = rest.first_chunk::<6>() else { return };
         self.places.insert(*sender, from);
         if self.rng.below(1_000_000) < self.lost_per_million {
             return;
@@ -188,5 +186,62 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MBIT: u64 = 1_000_000;
+    const FRAME: [u8; 1250] = [0; 1250];
+
+    fn port() -> Port {
+        // Only queues are looked at.
+        Port::new(File::open("/dev/null").expect("the null device"), 100 * MBIT)
+    }
+
+    #[test]
+    fn a_link_keeps_its_rate_after_its_burst() {
+        let mut port = port();
+        for _ in 0..100 {
+            port.carry(SECOND, &FRAME);
+        }
+        let out: Vec<_> = port.queue.iter().map(|(out, _)| *out).collect();
+        // 26 frames fit into 32 KiB; after them one comes out every 100 microseconds.
+        assert_eq!(out.iter().filter(|out| **out == SECOND).count(), 26);
+        assert!(out.is_sorted());
+        assert_eq!(out[99] - out[98], 100_000);
+        assert_eq!(out[99] - SECOND, 100 * 100_000 - BURST * 8 * SECOND / (100 * MBIT));
+    }
+
+    #[test]
+    fn who_would_wait_too_long_is_dropped() {
+        let mut port = port();
+        for _ in 0..1_000 {
+            port.carry(SECOND, &FRAME);
+        }
+        assert_eq!(port.queue.len(), 526, "26 at once and 50 ms of the rate");
+        let last = port.queue.back().expect("not empty").0;
+        assert!(last <= SECOND + QUEUE);
+        port.carry(last, &FRAME);
+        assert_eq!(port.queue.len(), 527, "there is room again");
+    }
+
+    #[test]
+    fn frames_go_where_their_address_is_known_to_be() {
+        let ports = (0..3).map(|_| port()).collect();
+        let (places, rng) = (BTreeMap::new(), Rng::new(1));
+        let mut relay = Relay { ports, places, delay: 5, lost_per_million: 0, rng };
+        let frame = |to: u8, from: u8| [[to; 6], [from; 6]].concat();
+        relay.forward(SECOND, 0, &frame(0xFF, 10));
+        relay.forward(SECOND, 1, &frame(10, 11));
+        relay.forward(SECOND, 2, &[1, 2, 3]);
+        let waiting: Vec<_> = relay.ports.iter().map(|port| port.queue.len()).collect();
+        assert_eq!(waiting, [1, 1, 1], "to all, and the answer to one");
+        assert_eq!(relay.ports[0].queue[0].0, SECOND + 5);
+        relay.lost_per_million = 1_000_000;
+        relay.forward(SECOND, 1, &frame(10, 11));
+        assert_eq!(relay.ports[0].queue.len(), 1);
     }
 }
