@@ -39,7 +39,7 @@ class Scenario:
 
     def seconds(self):
         """Time after which a run counts as failed."""
-        return 60.0 + 120.0 * self.delivered / (1 << 30) + 20.0 * (self.bound or 0)
+        return 60.0 + 120.0 * self.delivered / (1 << 30) + 20.0 * (self.bound or 0) + self.files / 20
 
 
 def describe(size):
