@@ -10,6 +10,8 @@ HOW: none      serves as it should
      reject    answers every request with REJECT(BUSY)
      window    closes its window and keeps it closed
      hangup    closes the connection after the first request for a piece
+     loris     sends each DATA one byte at a time, and never ends
+     half-close  ends its direction after the first request for a piece, and goes on reading
 
 and what is right, but rare:
 
@@ -25,15 +27,24 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import codec
 from connection import Ended, capture_to
 from peer import Peer, TrackerClient, parse_address, seed_object
 from session import MANIFEST_PIECE, Session
 
-WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup", "reverse", "late")
+WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup", "loris", "half-close", "reverse",
+        "late")
 
 
 class BadSession(Session):
     how = "none"
+    dripping = None
+
+    async def _drip(self, m: dict) -> None:
+        raw = codec.encode("DATA", ch=m["ch"], piece=m["piece"], begin=m["begin"], bytes=bytes(m["len"]))
+        for byte in raw:
+            self.connection.send_raw(bytes([byte]))
+            await asyncio.sleep(0.2)
 
     async def run(self) -> None:
         if self.how == "window":
@@ -72,6 +83,13 @@ class BadSession(Session):
         elif self.how == "hangup" and m["piece"] != MANIFEST_PIECE:
             await self.connection.close()
             raise Ended(None, "hung up")
+        elif self.how == "half-close" and m["piece"] != MANIFEST_PIECE:
+            if self.connection.writer.can_write_eof() and not self.connection.said_bye:
+                self.connection.said_bye = True
+                self.connection.writer.write_eof()
+        elif self.how == "loris" and m["piece"] != MANIFEST_PIECE:
+            if not self.dripping:
+                self.dripping = asyncio.create_task(self._drip(m))
         elif self.how != "silent":
             await super()._on_request(m)
 
@@ -79,7 +97,7 @@ class BadSession(Session):
 async def misbehave(args) -> None:
     BadSession.how = args.how
     peer = Peer(BadSession)
-    await peer.listen("127.0.0.1")
+    await peer.listen(args.listen)
     held = seed_object(Path(args.path), None)
     if args.how == "corrupt":
         good = held.read
@@ -100,6 +118,7 @@ def main() -> int:
     parser.add_argument("how", choices=WAYS)
     parser.add_argument("path")
     parser.add_argument("--tracker", required=True)
+    parser.add_argument("--listen", default="127.0.0.1:0", help="address to accept connections at")
     parser.add_argument("--capture", help="record all connections to this pcap file")
     args = parser.parse_args()
     capture_to(args.capture)

@@ -55,8 +55,10 @@ class TrackerClient:
                 if future and not future.done():  # else [T-4] [T-47]
                     future.set_result((name, m))
         except Ended as ended:
+            self.beats.cancel()
             for future in self.waiting.values():
-                future.set_exception(Failed(f"the tracker left: {ended}"))
+                if not future.done():
+                    future.set_exception(Failed(f"the tracker left: {ended}"))
 
     async def ask(self, name: str, /, **fields) -> tuple[str, dict]:
         self.rid += 1  # [T-1]
@@ -101,8 +103,8 @@ class Peer:
         held = [(obj, it) for obj, it in self.objects.items() if it.manifest]
         return [(obj, COMPLETE if len(it.have) == len(it.manifest.hashes) else PARTIAL) for obj, it in held]
 
-    async def listen(self, host: str) -> None:
-        self.server = await asyncio.start_server(lambda r, w: self._run(r, w, False), host, 0)
+    async def listen(self, address: str) -> None:
+        self.server = await asyncio.start_server(lambda r, w: self._run(r, w, False), *parse_address(address))
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def _run(self, reader, writer, dialer: bool) -> None:
@@ -199,11 +201,9 @@ def seed_object(path: Path, piece_log2: int | None) -> Held:
 
 async def seed(args) -> None:
     peer = Peer()
-    await peer.listen(args.host)
+    await peer.listen(args.listen)
     held = seed_object(Path(args.path), args.piece_log2)
     peer.objects[held.object] = held
-    tracker = TrackerClient(peer)
-    await tracker.connect(*parse_address(args.tracker))
     record = {
         "object": held.object, "content": held.manifest.entries[0].digest, "published_at": 0, "version": 0,
         "length": sum(e.length for e in held.manifest.entries), "manifest_len": len(held.manifest.raw),
@@ -212,9 +212,20 @@ async def seed(args) -> None:
     }
     if held.manifest.entries[0].path:
         record["content"] = bytes(32)
-    _, status = await tracker.ask("PUBLISH", key=os.urandom(16), copies=0, record=record)
-    print(f"seeding {args.name}@{status['text']} {held.object.hex()} on port {peer.port}", flush=True)
-    await peer.server.serve_forever()
+    key, wait = os.urandom(16), 1.0
+    while True:
+        tracker = TrackerClient(peer)
+        try:
+            await tracker.connect(*parse_address(args.tracker))
+            _, status = await tracker.ask("PUBLISH", key=key, copies=0, record=record)
+            print(f"seeding {args.name}@{status['text']} {held.object.hex()} on port {peer.port}", flush=True)
+            wait = 1.0
+            await tracker.task
+            tracker.beats.cancel()
+        except (OSError, Ended) as error:
+            print(f"the tracker cannot be reached: {error}", file=sys.stderr)
+        await asyncio.sleep(random.uniform(0, wait))  # [T-23]
+        wait = min(2 * wait, LIMITS["RECONNECT_MAX_S"])
 
 
 # ------------------------------------------------------------------------------------------------- fetching
@@ -346,7 +357,7 @@ class Fetch:
 async def fetch(args) -> None:
     name = mf.check_name(args.name.encode())
     peer = Peer()
-    await peer.listen(args.host)
+    await peer.listen(args.listen)
     tracker = TrackerClient(peer)
     await tracker.connect(*parse_address(args.tracker))
     _, swarm = await tracker.ask("FIND", want=50, kind=0, version=0, name=name)
@@ -379,7 +390,7 @@ def main() -> int:
         sub.add_argument(first)
         sub.add_argument("--tracker", required=True)
         sub.add_argument("--capture", help="record all connections to this pcap file")
-        sub.add_argument("--host", default="127.0.0.1", help="address to accept connections at")
+        sub.add_argument("--listen", default="127.0.0.1:0", help="address to accept connections at")
     commands.choices["seed"].add_argument("--name", required=True)
     commands.choices["seed"].add_argument("--piece-log2", type=int)
     commands.choices["fetch"].add_argument("--out", required=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A small tracker, from section 8 of PROTOCOL.md. It keeps everything in memory.
+"""A small tracker, from section 8 of PROTOCOL.md. It keeps everything in memory, and names in a file if it is given one.
 
-    tracker.py --listen HOST:PORT        prints "listening on HOST:PORT"
+    tracker.py --listen HOST:PORT [--names FILE]        prints "listening on HOST:PORT"
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import json
 import os
 import random
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import codec
 from codec import CODES, LIMITS, TLVS
@@ -38,8 +40,11 @@ class Lessee:
 
 @dataclass
 class Name:
+    """Without versions it was removed; its key and its numbers stay. [T-34] [T-53]"""
+
     key: bytes
-    versions: list[dict]
+    versions: list[dict] = field(default_factory=list)
+    top: int = 0
 
 
 class Refusal(Exception):
@@ -49,9 +54,10 @@ class Refusal(Exception):
 
 
 class Tracker:
-    def __init__(self):
+    def __init__(self, store: Path | None = None):
         self.node, self.started = os.urandom(16), time.monotonic()
-        self.names: dict[str, Name] = {}
+        self.store = store
+        self.names: dict[str, Name] = self._load()
         self.lessees: dict[bytes, Lessee] = {}
         self.connections = 0
 
@@ -80,6 +86,26 @@ class Tracker:
                 content = {"code": CODES[refusal.code], "retry_ms": 0, "text": refusal.text}
             connection.send(answer, rid=fields["rid"], **content)  # [T-2] [T-3]
             await connection.writer.drain()  # [T-6]
+
+    def _load(self) -> dict[str, Name]:
+        if self.store is None or not self.store.exists():
+            return {}
+        rows = json.loads(self.store.read_text(encoding="utf-8"))
+        def unhex(record: dict) -> dict:
+            return record | {key: bytes.fromhex(record[key]) for key in ("object", "content")}
+
+        return {name: Name(bytes.fromhex(key), [unhex(r) for r in versions], top) for name, (key, versions, top) in rows.items()}
+
+    def _save(self) -> None:
+        """Before the answer: what was answered survives a restart. [T-36]"""
+        if self.store is None:
+            return
+        rows = {name: (it.key.hex(), it.versions, it.top) for name, it in self.names.items()}
+        with open(self.store.with_suffix(".new"), "w", encoding="utf-8") as file:
+            json.dump(rows, file, default=bytes.hex)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(file.name, self.store)
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -119,7 +145,7 @@ class Tracker:
                     return address | {"state": DROP}  # [T-20]
             except codec.Violation:
                 pass  # [H-24]
-        ip = ipaddress.ip_address(connection.remote()[0])
+        ip = remote_ip(connection)
         return {"family": ip.version, "state": DROP, "port": connection.theirs["listen"], "ip": ip.packed}
 
     def _announce(self, connection: Connection, m: dict):
@@ -145,31 +171,40 @@ class Tracker:
         impossible = not record["manifest_len"] or not record["file_count"]
         if impossible or record["piece_log2"] < LIMITS["MIN_PIECE_LOG2"]:
             raise Refusal("MALFORMED", "no manifest is like that")  # [T-31]
-        known = self.names.setdefault(name, Name(m["key"], []))
-        if known.key != m["key"]:
+        known = self.names.setdefault(name, Name(m["key"]))
+        newest = known.versions[-1]["object"] if known.versions else None
+        if known.key != m["key"] and newest != record["object"]:
             raise Refusal("NAME_TAKEN", "the name has another key")  # [T-30]
         if not known.versions or known.versions[-1]["object"] != record["object"]:  # [T-33]
-            stamp = {"version": len(known.versions) + 1, "published_at": int(time.time())}  # [T-32] [T-34]
+            known.top += 1
+            stamp = {"version": known.top, "published_at": int(time.time())}  # [T-32] [T-34]
             known.versions.append(record | stamp)
+            self._save()
         return self._ok(str(known.versions[-1]["version"]))  # [T-35]
 
+    def _live(self) -> dict[str, Name]:
+        return {name: it for name, it in self.names.items() if it.versions}
+
     def _unpublish(self, connection: Connection, m: dict):
-        known = self.names.get(m["name"])
+        known = self._live().get(m["name"])
         if known is None:
             raise Refusal("NOT_FOUND", "no such name")  # [T-37]
         if known.key != m["key"]:
             raise Refusal("NOT_OWNER", "the name has another key")  # [T-37]
-        del self.names[m["name"]]
+        known.versions = []  # [T-38]
+        self._save()
         return self._ok()
 
     def _record(self, m: dict) -> dict:
         if m["kind"] == 0:
             versions = self.names[m["name"]].versions if m["name"] in self.names else []
-            wanted = m["version"] or len(versions)
+            wanted = m["version"] or (versions[-1]["version"] if versions else 0)
             found = [r for r in versions if r["version"] == wanted]  # [T-40]
         else:
             key = "object" if m["kind"] == 1 else "content"
             found = [r for name in self.names.values() for r in name.versions if r[key] == m[key]]  # [T-43]
+            if m.get("content") == bytes(32):
+                found = []  # [T-55]
             if not found and m["kind"] == 1 and any(m["object"] in it.holdings for it in self.lessees.values()):
                 found = [{"object": m["object"], "content": bytes(32), "length": 0, "published_at": 0, "version": 0,
                           "manifest_len": 0, "piece_count": 0, "file_count": 0, "piece_log2": 0, "name": ""}]
@@ -185,7 +220,7 @@ class Tracker:
         holders = self._holders(record["object"])
         states = [it.holdings[record["object"]] for _, it in holders]
         asker = connection.theirs["node"]
-        local = ipaddress.ip_address(connection.remote()[0]).is_loopback
+        local = remote_ip(connection).is_loopback
         peers = [it.address | {"state": it.holdings[record["object"]]} for node, it in holders
                  if node != asker and it.address["port"]  # [T-21] [T-44]
                  and (local or not ipaddress.ip_address(it.address["ip"]).is_loopback)]  # [T-22]
@@ -195,7 +230,7 @@ class Tracker:
 
     def _list(self, connection: Connection, m: dict):
         prefix, after = m["prefix"].encode(), m["after"].encode()
-        names = sorted(name.encode() for name in self.names)
+        names = sorted(name.encode() for name in self._live())
         names = [name for name in names if name.startswith(prefix) and name > after]  # [T-48]
         entries, room = [], LIMITS["MAX_CONTROL"] - 5
         for name in names[: m["limit"]]:
@@ -209,14 +244,21 @@ class Tracker:
         return "PAGE", {"more": int(len(entries) < len(names)), "entries": entries}  # [T-50]
 
     def _summary_request(self, connection: Connection, m: dict):
-        newest = [name.versions[-1] for name in self.names.values()]
+        names = self._live()
+        newest = [name.versions[-1] for name in names.values()]
         held = [obj for it in self.lessees.values() for obj in it.holdings]
         return "SUMMARY", {
             "uptime_s": int(time.monotonic() - self.started), "connections": self.connections,
-            "peers": len(self.lessees), "names": len(self.names),
-            "versions": sum(len(name.versions) for name in self.names.values()), "objects": len(set(held)),
+            "peers": len(self.lessees), "names": len(names),
+            "versions": sum(len(name.versions) for name in names.values()), "objects": len(set(held)),
             "holdings": len(held), "bytes": sum(record["length"] for record in newest),
         }
+
+
+def remote_ip(connection: Connection):
+    """The address that a connection comes from. [T-56]"""
+    ip = ipaddress.ip_address(connection.remote()[0])
+    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -224,9 +266,9 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def run(listen: str) -> None:
+async def run(listen: str, names: Path | None) -> None:
     host, port = parse_address(listen)
-    server = await asyncio.start_server(Tracker().accept, host, port)
+    server = await asyncio.start_server(Tracker(names).accept, host, port)
     host, port = server.sockets[0].getsockname()[:2]
     print(f"listening on {host}:{port}", flush=True)
     await server.serve_forever()
@@ -235,11 +277,12 @@ async def run(listen: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--listen", default="127.0.0.1:0")
+    parser.add_argument("--names", type=Path, help="file to keep names in")
     parser.add_argument("--capture", help="record all connections to this pcap file")
     args = parser.parse_args()
     capture_to(args.capture)
     try:
-        asyncio.run(run(args.listen))
+        asyncio.run(run(args.listen, args.names))
     except KeyboardInterrupt:
         pass
     return 0

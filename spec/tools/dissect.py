@@ -45,7 +45,8 @@ def tshark(path: Path, *words: str) -> str:
     if shutil.which("tshark") is None:
         raise SystemExit(INSTALL)
     command = ["tshark", "-n", "-X", f"lua_script:{SPEC_DIR / 'swp.lua'}", "-o", "tcp.reassemble_out_of_order:TRUE",
-               "-r", str(path), *words]
+               # Ports that tshark knows as another protocol's are used by SWP, too.
+               "-o", "tcp.try_heuristic_first:TRUE", "-r", str(path), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or "Lua Error" in done.stdout + done.stderr:
         raise SystemExit(f"{' '.join(command)}: {done.returncode}\n{done.stdout[:1000]}\n{done.stderr[-1000:]}")

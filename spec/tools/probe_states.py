@@ -453,6 +453,25 @@ def names_and_versions(stage: Stage) -> None:
         raise Wrong(f"by content: {found}")
 
 
+@scene("tracker", "T-34", "T-53")
+def numbers_and_owners_outlive_unpublish(stage: Stage) -> None:
+    talk = stage.talk()
+    stage.publish(talk, "scene/again", os.urandom(32))
+    stage.status(talk, "OK", "UNPUBLISH", key=bytes(16), name="scene/again")
+    stage.publish(talk, "scene/again", os.urandom(32), key=b"k" * 16, code="NAME_TAKEN")
+    stage.status(talk, "NOT_FOUND", "UNPUBLISH", key=bytes(16), name="scene/again")
+    version = stage.publish(talk, "scene/again", os.urandom(32))
+    if version != "2":
+        raise Wrong(f"version {version} after UNPUBLISH of version 1")
+
+
+@scene("tracker", "T-55")
+def folders_have_no_content(stage: Stage) -> None:
+    talk = stage.talk()
+    stage.publish(talk, "scene/folder", os.urandom(32), content=bytes(32))
+    stage.status(talk, "NOT_FOUND", "FIND", want=1, kind=2, content=bytes(32))
+
+
 @scene("tracker", "T-37", "T-38")
 def unpublish(stage: Stage) -> None:
     talk = stage.talk()

@@ -44,7 +44,7 @@ fn the_capture_checker_notices_broken_rules() {
 }
 
 #[test]
-fn rules_without_a_test_can_be_listed() {
+fn each_rule_is_named_by_a_test_or_a_vector() {
     run("spec/tools/reqs.py", &[]);
 }
 

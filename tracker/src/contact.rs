@@ -74,6 +74,7 @@ mod tests {
             assert!(!ok(bad, far), "{bad}");
         }
         assert!(!ok("127.0.0.1:9001", far));
+        // [T-56]
         assert!(!ok("[::ffff:127.0.0.1]:9001", far), "mapped loopback is loopback");
         assert!(!ok("198.51.100.7:0", far));
     }
