@@ -282,6 +282,8 @@ pub(crate) struct Node {
     pub(crate) program: Option<Box<dyn Program>>,
     pub(crate) conns: BTreeMap<ConnId, EndKey>,
     pub(crate) connecting: BTreeSet<ConnId>,
+    /// Its ends of connections that it lost with its power.
+    pub(crate) silenced: Vec<EndKey>,
     pub(crate) uplink: Uplink,
     pub(crate) downlink_free: u64,
     /// When its clock began, and what it showed then.
@@ -320,6 +322,7 @@ impl Node {
             program: None,
             conns: BTreeMap::new(),
             connecting: BTreeSet::new(),
+            silenced: Vec::new(),
             uplink: Uplink::default(),
             downlink_free: 0,
             boot: 0,

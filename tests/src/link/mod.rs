@@ -294,13 +294,17 @@ impl World {
     // ---- hosts without power
 
     pub(crate) fn silence(&mut self, index: usize) {
-        for link in self.links.iter_mut().flatten() {
-            for end in link.ends.iter_mut().filter(|end| end.node == index) {
+        let mut silenced = Vec::new();
+        for (number, link) in self.links.iter_mut().enumerate() {
+            let ends = link.iter_mut().flat_map(|link| &mut link.ends).enumerate();
+            for (side, end) in ends.filter(|(_, end)| end.node == index) {
                 let (node, conn) = (end.node, end.conn);
                 *end = End { node, conn, silent: true, ..End::default() };
+                silenced.push((number, side));
             }
         }
         let node = &mut self.nodes[index];
+        node.silenced.extend(silenced);
         node.conns.clear();
         node.uplink = crate::node::Uplink::default();
     }
@@ -322,12 +326,9 @@ impl World {
 
     /// A host that has power again answers what is sent to its old connections.
     pub(crate) fn reset_links_of(&mut self, index: usize) {
-        for link in 0..self.links.len() {
-            for side in 0..2 {
-                let key = (link, side);
-                if self.end(key).is_some_and(|end| end.node == index && end.silent && end.poked) {
-                    self.send(key, Parcel::Rst);
-                }
+        for key in std::mem::take(&mut self.nodes[index].silenced) {
+            if self.end(key).is_some_and(|end| end.silent && end.poked) {
+                self.send(key, Parcel::Rst);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! From a machine's queue to the other end: buffers, windows, turns on the uplink, cut ways.
 
+use std::collections::VecDeque;
+
 use reactor::{CloseCause, ConnId, Event, RangeError, RangeTag};
 
 use super::Parcel;
@@ -167,6 +169,9 @@ impl World {
             end.leaving = false;
             let len = len.min(end.kernel.len());
             let bytes: Vec<u8> = end.kernel.drain(..len).collect();
+            if end.kernel.is_empty() {
+                end.kernel = VecDeque::new();
+            }
             end.in_flight += len;
             if len > 0 {
                 self.send(key, Parcel::Bytes(bytes));
