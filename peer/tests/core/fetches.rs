@@ -112,6 +112,27 @@ fn a_file_that_does_not_open_does_not_end_the_fetch() {
 }
 
 #[test]
+fn a_piece_that_did_not_fit_is_tried_again_though_another_fits() {
+    let (mut rig, conn) = begun(4);
+    let give = |rig: &mut Rig| {
+        for request in rig.requests(conn) {
+            rig.data(conn, request, &vec![7; request.len as usize]);
+        }
+    };
+    give(&mut rig);
+    let (kind, what) = (StorageErrorKind::NoSpace, "no space left on the disk".to_owned());
+    let full = StorageError { kind, what, path: "/x/a".into(), advice: None };
+    assert!(rig.store_once(&Err(full)) > 0, "it came first");
+    for _ in 0..4 {
+        give(&mut rig);
+        rig.store(StoreOutcome::Stored);
+    }
+    rig.sleep(Duration::from_secs(10));
+    rig.store(StoreOutcome::Stored);
+    assert!(rig.tasks.iter().any(|task| matches!(task, Task::Finish { .. })), "it goes on");
+}
+
+#[test]
 fn what_was_not_read_is_not_announced() {
     let manifest = manifest(4);
     let mut rig = Rig::fetching(&manifest, &[addr(2)]);

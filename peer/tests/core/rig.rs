@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::Peer;
-use peer::disk::{IfExists, Prepared, StoreOutcome, StoredPiece, Task, TaskResult};
+use peer::disk::{IfExists, Prepared, StorageError, StoreOutcome, StoredPiece, Task, TaskResult};
 use peer::job::{Config, FetchJob, Job, Linger, Target};
 use peer::notice::Notice;
 use peer::session::{Local, Session, SessionEvent, Side};
@@ -402,12 +402,19 @@ impl Rig {
 
     /// Does all waiting `Store` tasks, as if each piece had this outcome.
     pub(crate) fn store(&mut self, outcome: StoreOutcome) {
-        while let Some(at) = self.tasks.iter().position(|task| matches!(task, Task::Store { .. })) {
-            let Some(Task::Store { fetch, pieces }) = self.tasks.remove(at) else { panic!() };
-            let stored = |(piece, data)| StoredPiece { piece, data, outcome: Ok(outcome) };
-            let pieces = pieces.into_iter().map(stored).collect();
-            self.done(TaskResult::Stored { fetch, pieces });
-        }
+        while self.store_once(&Ok(outcome)) > 0 {}
+    }
+
+    /// Does the `Store` task that waits longest; how many pieces it had.
+    pub(crate) fn store_once(&mut self, outcome: &Result<StoreOutcome, StorageError>) -> usize {
+        let at = self.tasks.iter().position(|task| matches!(task, Task::Store { .. }));
+        let Some(task) = at.and_then(|at| self.tasks.remove(at)) else { return 0 };
+        let Task::Store { fetch, pieces } = task else { panic!("it is a Store") };
+        let stored = |(piece, data)| StoredPiece { piece, data, outcome: outcome.clone() };
+        let pieces: Vec<_> = pieces.into_iter().map(stored).collect();
+        let count = pieces.len();
+        self.done(TaskResult::Stored { fetch, pieces });
+        count
     }
 
     pub(crate) fn done(&mut self, result: TaskResult) {

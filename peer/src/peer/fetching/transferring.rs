@@ -191,7 +191,10 @@ impl Peer {
                 }
                 let done = transfer.picker.is_done();
                 fetch.dirty = true;
-                fetch.disk_full = None;
+                // A small piece may fit where another did not: that one is still to be tried again.
+                if swarm.unstored.is_empty() {
+                    fetch.disk_full = None;
+                }
                 fetch.moves(now);
                 if std::mem::take(&mut fetch.stalled) {
                     peer.tell(Notice::Resumed);
