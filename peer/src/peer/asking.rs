@@ -141,6 +141,7 @@ impl Peer {
                     self.add_peers(&swarm);
                     self.dial(now, out);
                 }
+                TrackerEvent::Stranger => self.recheck_all_names(),
                 TrackerEvent::Lease(lease) if lease.sync => self.recheck_all_names(),
                 TrackerEvent::Lease(_) => {}
                 TrackerEvent::Refused { code, text } => self.on_refused(code, &text, out),

@@ -388,7 +388,7 @@ impl Peer {
         }
     }
 
-    /// The tracker does not remember what we hold, so it may have lost its names as well.
+    /// The tracker does not know us, or not what we hold, so it may have lost its names as well.
     pub(super) fn recheck_names(&mut self, at: usize, seeding: &mut Seeding) {
         for (share, locals) in &seeding.shares {
             for (index, local) in locals.iter().enumerate() {

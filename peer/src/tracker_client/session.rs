@@ -83,6 +83,7 @@ impl TrackerClient {
             // says so with SYNC if it has forgotten.
             self.last_tracker = Some(theirs.node);
             self.holdings.tell_stranger();
+            self.events.push(TrackerEvent::Stranger);
         }
         Ok(())
     }

@@ -70,6 +70,9 @@ pub enum TrackerEvent {
         /// Which tracker, as in [`Settings::addresses`].
         address: String,
     },
+    /// The tracker is another one than before, or was started anew: it may not know the names that were
+    /// published.
+    Stranger,
     /// This tracker can't be used. Once per outage, and again when the reason changes.
     Down {
         /// Which tracker, as in [`Settings::addresses`].

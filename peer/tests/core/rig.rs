@@ -45,6 +45,7 @@ pub(crate) struct Rig {
     pub(crate) notices: Vec<Notice>,
     pub(crate) exited: bool,
     tracker: Option<(ConnId, FrameReader)>,
+    tracker_node: NodeId,
     /// What the tracker answers to FINDs: its record and peers. `None`: not found.
     pub(crate) record: Option<Record>,
     pub(crate) peers: Vec<SocketAddr>,
@@ -53,6 +54,8 @@ pub(crate) struct Rig {
     pub(crate) finds: Vec<FindKey>,
     /// What the tracker was told last of each object.
     pub(crate) holdings: BTreeMap<protocol::ObjectId, Holding>,
+    /// The names that were published, as often as they were.
+    pub(crate) published: Vec<String>,
 }
 
 pub(crate) fn addr(host: u8) -> SocketAddr {
@@ -138,11 +141,13 @@ impl Rig {
             notices: Vec::new(),
             exited: false,
             tracker: None,
+            tracker_node: NodeId([9; 16]),
             record,
             peers: peers.to_vec(),
             find_code: None,
             finds: Vec::new(),
             holdings: BTreeMap::new(),
+            published: Vec::new(),
         };
         rig.event(Event::Started);
         rig.event(Event::Listening { local: addr(1) });
@@ -234,7 +239,7 @@ impl Rig {
                 version_min: 1,
                 version_max: 1,
                 role: Role::Tracker,
-                node: NodeId([9; 16]),
+                node: self.tracker_node,
                 listen: 7_000,
                 window: 0,
                 tlvs: Vec::new(),
@@ -251,7 +256,10 @@ impl Rig {
                 self.holdings.extend(entries.map(|entry| (entry.object, entry.holding)));
                 Some(status(announce.rid, Code::OK))
             }
-            Message::Publish(publish) => Some(status(publish.rid, Code::OK)),
+            Message::Publish(publish) => {
+                self.published.push(publish.record.name);
+                Some(status(publish.rid, Code::OK))
+            }
             Message::Find(find) => {
                 self.finds.push(find.key);
                 if let Some(code) = self.find_code {
@@ -427,6 +435,13 @@ impl Rig {
         if !std::mem::replace(&mut remote.closed, true) {
             self.event(Event::Closed { conn, cause: reactor::CloseCause::Finished });
         }
+    }
+
+    /// The tracker is started anew: its connection breaks, and its node is another one.
+    pub(crate) fn restart_tracker(&mut self) {
+        let (conn, _) = self.tracker.take().unwrap();
+        self.tracker_node.0[0] += 1;
+        self.event(Event::Closed { conn, cause: reactor::CloseCause::Reset });
     }
 
     /// The code of the BYE that a remote has got.

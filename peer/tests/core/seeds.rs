@@ -71,3 +71,17 @@ fn an_object_with_two_names_is_served_until_both_are_gone() {
         assert_eq!(closed(&rig), at, "only with the last name");
     }
 }
+
+#[test]
+fn a_tracker_that_lost_its_names_is_told_them_again() {
+    // It has nothing to ask for: the peer announces all it holds right behind its BEAT.
+    let (mut rig, _) = twins();
+    rig.sleep(Duration::from_secs(1));
+    assert_eq!(rig.published, ["a", "b"]);
+    rig.restart_tracker();
+    rig.sleep(Duration::from_secs(60));
+    assert_eq!(rig.published, ["a", "b", "a", "b"]);
+    let known = rig.published.len();
+    rig.sleep(Duration::from_secs(600));
+    assert_eq!(rig.published.len(), known, "once for each tracker");
+}

@@ -39,7 +39,7 @@ fn says_hello_then_beats_then_tells_all_it_holds() {
         panic!("{heard:?}")
     };
     assert!(announce.reset && announce.entries.len() == 1);
-    assert!(script.events().is_empty(), "up before the tracker took us in");
+    assert_eq!(script.events(), [TrackerEvent::Stranger], "up before the tracker took us in");
     script.say(&lease(beat.rid, false));
     let events = script.events();
     let up = TrackerEvent::Up { address: "127.0.0.1:7000".to_owned() };
