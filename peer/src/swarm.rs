@@ -70,7 +70,7 @@ pub(crate) struct Swarm {
     pub(crate) sources: BTreeSet<std::net::SocketAddr>,
     /// Payload bytes that came.
     pub(crate) received: u64,
-    /// Payload bytes that came and were thrown away.
+    /// Payload bytes that came, unwanted or wrong, and were thrown away.
     pub(crate) wasted: u64,
     /// Payload bytes that went out.
     pub(crate) sent: u64,
@@ -273,6 +273,11 @@ impl Swarm {
                 member.haves.push(piece.get());
             }
         }
+    }
+
+    /// Payload bytes that came and were thrown away, those of pieces that never became whole included.
+    pub(crate) fn wasted(&self) -> u64 {
+        self.wasted + self.transfer.as_ref().map_or(0, |transfer| transfer.discarded)
     }
 
     /// Something may have to be asked of members.

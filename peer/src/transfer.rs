@@ -47,6 +47,8 @@ pub(crate) struct Transfer {
     buffered: usize,
     budget: usize,
     piece_size: usize,
+    /// Bytes that came of pieces that were given up before they were whole.
+    pub(crate) discarded: u64,
 }
 
 impl Transfer {
@@ -60,6 +62,7 @@ impl Transfer {
             buffered: 0,
             budget: budget.max(2 * piece_size),
             piece_size,
+            discarded: 0,
         }
     }
 
@@ -190,6 +193,7 @@ impl Transfer {
         let Some(parts) = self.parts.get_mut(&conn) else { return false };
         let Some(index) = parts.iter().position(|part| part.piece == piece) else { return false };
         let part = parts.swap_remove(index);
+        self.discarded += u64::from(part.received);
         self.recycle(part.data);
         true
     }
@@ -231,5 +235,21 @@ mod tests {
         ask(&mut transfer).expect("the second half again");
         let whole = transfer.on_data(conn, piece, 1 << 16, 0, &half);
         assert_eq!(whole, Arrived::Whole(vec![1; 1 << 17]));
+        assert_eq!(transfer.discarded, 0, "nothing had come when it was called off");
+    }
+
+    #[test]
+    fn bytes_of_what_is_called_off_are_counted() {
+        let geometry = Geometry::new(17, [1 << 17]).expect("one piece");
+        let piece = geometry.piece(0).expect("the piece");
+        let mut picker = Picker::new(1);
+        picker.want(piece);
+        picker.seed_joined();
+        let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
+        let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
+        transfer.next_block(conn, &theirs, &geometry, |_| 1 << 16, &mut rng).expect("a block");
+        assert_eq!(transfer.on_data(conn, piece, 0, 0, &[1; 100]), Arrived::Partly);
+        transfer.drop_link(conn);
+        assert_eq!(transfer.discarded, 100);
     }
 }

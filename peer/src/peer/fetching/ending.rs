@@ -72,7 +72,7 @@ impl Peer {
         let (Some(manifest), Some(record)) = (swarm.manifest.clone(), fetch.record.clone()) else {
             return;
         };
-        let (received, wasted, sent) = (swarm.received, swarm.wasted, swarm.sent);
+        let (received, wasted, sent) = (swarm.received, swarm.wasted(), swarm.sent);
         let sources = swarm.sources.len();
         swarm.dialing = false;
         let idle = swarm.holds_nothing();

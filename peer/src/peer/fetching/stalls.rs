@@ -17,7 +17,7 @@ impl Peer {
     ) {
         // Pieces can be long in coming: their bytes are signs of life, too.
         let swarm = fetch.swarm.and_then(|key| self.swarms.get(&key));
-        let useful = swarm.map_or(0, |swarm| swarm.received.saturating_sub(swarm.wasted));
+        let useful = swarm.map_or(0, |swarm| swarm.received.saturating_sub(swarm.wasted()));
         if useful > fetch.useful {
             fetch.useful = useful;
             fetch.moves(now);
