@@ -1,14 +1,22 @@
 //! What must always hold, checked outside the code under test: on the bytes between nodes, on their
-//! disks, on what they tell. Each broken rule is named as in the list below.
+//! disks, on what they tell. Each broken rule is named as in this table, and for each of them a test
+//! shows that it is noticed: in `sim_swarms/checks.rs`, beside the code, or in the crash sweep.
 //!
-//! * S1: no byte that differs from what was published is sent by an honest node, offered as held, or
-//!   called complete.
-//! * S4: nothing is changed outside the folder that was chosen.
-//! * S5: queues are bounded.
-//! * S6: only dishonest nodes are found corrupt.
-//! * S7: each REQUEST gets exactly one answer; none is sent beyond the window.
-//! * S14: virtual time moves.
-//! * S15: when all have stopped, nothing is left.
+//! | | what must hold | how it is seen |
+//! |---|---|---|
+//! | S1 | no wrong byte is sent by an honest node, offered as held, or called complete | each frame as it leaves is compared with what was published; each BITMAP and HAVE, and each completion, with the node's disk |
+//! | S2 | what a journal calls durable is on the disk | at each power cut the journal is read by a reader of its own and compared with the bytes (`cuts`, `sweep`) |
+//! | S3 | what has the final name is complete | the same, by name |
+//! | S4 | nothing is changed outside the folder that was chosen | the disk notes the path of each change; the sweep compares everything else |
+//! | S5 | queues are bounded | the length of each sending queue, at each new entry |
+//! | S6 | only dishonest nodes are found corrupt | each such notice, with who was made dishonest |
+//! | S7 | each REQUEST gets exactly one answer, none is sent beyond the window | requests, blocks, REJECTs and closed channels of each connection, as they leave |
+//! | S13 | bytes received are bytes kept and bytes thrown away | figures of each fetch, against what was missing when it began (`books`) |
+//! | S14 | virtual time moves | events at one moment, and deadlines in a row, are counted |
+//! | S15 | when all have stopped, nothing is left | connections, processes and part folders at the end of a run |
+//!
+//! They stand for what the project promises: right bytes or no file (S1, S3), nothing outside the folder
+//! (S4), bounded memory (S5), safety at any crash (S2, S3), honest peers are never dropped (S6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +26,9 @@ use peer::notice::Notice;
 use protocol::limits::MANIFEST_PIECE;
 use protocol::{FrameReader, Incoming, Manifest, Message, ObjectId, PieceSet};
 
+use crate::books::Books;
 use crate::content::Tree;
+use crate::cuts::Places;
 use crate::disk::Disk;
 use crate::node::{Node, index_of};
 
@@ -68,6 +78,7 @@ pub(crate) struct Check {
     pub(crate) left: BTreeMap<(usize, ObjectId), Left>,
     pub(crate) corrupt_found: u64,
     pub(crate) may_blame: BTreeSet<usize>,
+    books: Books,
 }
 
 impl Check {
@@ -89,6 +100,9 @@ impl Check {
     pub(crate) fn notice(&mut self, index: usize, node: &Node, notice: &Notice) {
         for stray in node.disk.strays() {
             self.fail("S4", format!("node {index} changed {}", stray.display()));
+        }
+        if let Some(problem) = self.books.notice(index, notice) {
+            self.fail("S13", problem);
         }
         match notice {
             Notice::Hashed { path, manifest, .. } => self.learn(index, &node.disk, path, manifest),
@@ -120,6 +134,18 @@ impl Check {
             }
             _ => {}
         }
+    }
+
+    /// Where this node's fetches are, and where they will be.
+    pub(crate) fn fetch_places(&self, index: usize) -> Places {
+        let mine = self.places.iter().filter(|((node, _), _)| *node == index);
+        mine.flat_map(|((_, object), at)| at.iter().map(|at| (*object, at.clone()))).collect()
+    }
+
+    /// What an object is, if somebody has hashed it.
+    pub(crate) fn truth(&self, object: ObjectId) -> Option<(Arc<Manifest>, Tree)> {
+        let truth = self.truths.get(&object)?;
+        Some((Arc::clone(&truth.manifest), truth.tree.clone()))
     }
 
     fn blamed(&mut self, index: usize, guilty: Option<usize>) {

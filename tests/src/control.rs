@@ -70,6 +70,11 @@ impl World {
         self.check.may_blame.insert(key.0);
     }
 
+    /// Says that a node is honest, whatever it does: to see that blame of honest nodes is noticed.
+    pub fn trust(&mut self, key: NodeKey) {
+        self.check.may_blame.remove(&key.0);
+    }
+
     /// What has left a node, object by object.
     pub fn left(&self, key: NodeKey) -> Vec<Left> {
         let mine = self.check.left.iter().filter(|((node, _), _)| *node == key.0);
@@ -190,6 +195,10 @@ impl World {
         node.dark = true;
         let mut rng = node.rng.fork();
         node.disk.lose_power(&mut rng);
+        let node = &self.nodes[key.0];
+        if node.syncs() {
+            self.check.after_cut(key.0, &node.disk);
+        }
     }
 
     /// Stops a process without ending it.

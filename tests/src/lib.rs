@@ -4,11 +4,14 @@
 //! [`World`] is the other driver of the reactor's contract. It runs the same machines and the same task
 //! runners as the programs do, and checks from outside what must always hold.
 
+mod books;
 mod check;
 pub mod content;
 mod control;
+mod cuts;
 pub mod disk;
 pub mod jobs;
+mod journal;
 mod link;
 mod node;
 pub mod plan;

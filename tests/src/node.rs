@@ -390,6 +390,12 @@ impl Node {
         self.wake = None;
     }
 
+    /// Whether it makes durable what it fetches.
+    pub(crate) fn syncs(&self) -> bool {
+        let Spec::Peer { jobs, .. } = &self.spec else { return true };
+        jobs.iter().all(|job| !matches!(job, Job::Fetch(fetch) if !fetch.sync))
+    }
+
     pub(crate) fn is_tracker(&self) -> bool {
         matches!(self.spec, Spec::Tracker { .. })
     }

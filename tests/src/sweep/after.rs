@@ -7,10 +7,10 @@ use peer::disk::{FetchKey, FetchSpec, StoreOutcome, StoredPiece, Task, TaskResul
 use peer::storage::Storage;
 use protocol::{PieceIndex, PieceSet, SafePath};
 
-use super::journal::{self, Claims};
 use super::shape::{NAME, PLACE, Shape};
 use crate::Tree;
 use crate::disk::Disk;
+use crate::journal::{self, Claims};
 
 /// What a shape's disk must look like.
 #[derive(Debug)]

@@ -11,7 +11,6 @@
 
 mod after;
 mod cuts;
-mod journal;
 mod shape;
 
 use std::collections::BTreeSet;

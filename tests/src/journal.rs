@@ -4,14 +4,14 @@ use protocol::{ObjectId, PieceSet};
 
 /// What a journal says: the inode of its data, and the pieces that it calls durable and written.
 #[derive(Debug)]
-pub(super) struct Claims {
-    pub(super) inode: u64,
-    pub(super) durable: PieceSet,
-    pub(super) written: PieceSet,
+pub(crate) struct Claims {
+    pub(crate) inode: u64,
+    pub(crate) durable: PieceSet,
+    pub(crate) written: PieceSet,
 }
 
 /// `None` if these bytes are not a journal of this object.
-pub(super) fn read(bytes: &[u8], object: ObjectId, pieces: u32) -> Option<Claims> {
+pub(crate) fn read(bytes: &[u8], object: ObjectId, pieces: u32) -> Option<Claims> {
     let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let head = bytes.get(..64)?;
     let right = head[..8] == *b"SWPJ\0\0\0\x01" && head[8..40] == object.0;
