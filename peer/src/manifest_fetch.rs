@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Collects a manifest.
 #[derive(Debug)]
 pub(crate) struct ManifestFetch {
-    /// The length that the tracker names, if it named one.
+    /// The length that the tracker names, if it named one: a hint. [T-8]
     expected: Option<u32>,
     source: Option<Source>,
 }
@@ -48,14 +48,19 @@ impl ManifestFetch {
         self.expected.unwrap_or(0)
     }
 
-    /// Whether a manifest of this length is worth asking for.
-    pub(crate) fn accepts(&self, len: u32) -> bool {
-        len > 0 && len <= MAX_MANIFEST && self.expected.is_none_or(|expected| expected == len)
+    /// A manifest of the length that the tracker named was wrong: that says nothing any more.
+    pub(crate) fn forget_expected(&mut self) {
+        self.expected = None;
+    }
+
+    /// Whether a manifest can have this length.
+    fn accepts(len: u32) -> bool {
+        len > 0 && len <= MAX_MANIFEST
     }
 
     /// Begins to ask a link, if none is being asked.
     pub(crate) fn begin(&mut self, now: Time, conn: ConnId, channel: ChannelId, len: u32) {
-        if self.source.is_none() && self.accepts(len) {
+        if self.source.is_none() && Self::accepts(len) {
             let data = Vec::new();
             let (requested, received) = (0, 0);
             let last_progress = now;

@@ -83,6 +83,8 @@ pub(crate) struct Member {
     pub(crate) channel: ChannelId,
     /// Length of the manifest to ask them for, 0 if they can't serve it or would not.
     pub(crate) manifest_len: u32,
+    /// That length is the tracker's: they did not tell it themselves. [P-26]
+    pub(crate) len_is_hint: bool,
     /// What they sent before we knew how many pieces there are.
     pub(crate) early: EarlyHoldings,
     /// What they hold, once both the manifest and their BITMAP are here.
@@ -107,6 +109,21 @@ pub(crate) struct EarlyHoldings {
 }
 
 impl Swarm {
+    /// Whether somebody else is to be asked for the manifest before this link: one whose manifest has the
+    /// length that the tracker names, which is more likely to be right, and whose link takes requests.
+    pub(crate) fn has_likelier_manifest(
+        &self,
+        now: Time,
+        conn: ConnId,
+        takes: impl Fn(&ConnId) -> bool,
+    ) -> bool {
+        let hint = self.manifest_fetch.expected_len();
+        let likely = |member: &Member| hint != 0 && member.manifest_len == hint;
+        let mut others = self.members.iter().filter(|(other, _)| **other != conn);
+        !self.members.get(&conn).is_some_and(likely)
+            && others.any(|(other, m)| likely(m) && m.not_before <= now && takes(other))
+    }
+
     /// An object of which nothing is known but its id.
     pub(crate) fn new(object: ObjectId, home: Home, manifest_len_hint: Option<u32>) -> Self {
         Self {
@@ -198,6 +215,7 @@ impl Swarm {
             // [P-26] Who gets pieces has got the manifest.
             if member.manifest_len == 0 && !member.refused_manifest {
                 member.manifest_len = self.manifest_fetch.expected_len();
+                member.len_is_hint = true;
             }
             // Bounded: a HAVE counts once per piece, and there are at most MAX_PIECES of them.
             if member.early.haves.len() + pieces.len() <= protocol::limits::MAX_PIECES as usize {

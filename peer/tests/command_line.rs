@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Runs the program in a folder, with no environment but what it needs to find nothing by accident.
 fn peer(folder: &Path, words: &[&str]) -> Output {
@@ -83,4 +85,26 @@ fn files_and_trackers_that_are_not_there_have_their_codes() {
     fs::write(here.path().join("file"), "x").unwrap();
     let (code, _, err) = run(&["seed", "file", "-T", "127.0.0.1:1", "--once"]);
     assert!(code != 0 && err.contains("--state-dir"), "{code} {err}");
+}
+
+#[test]
+fn each_run_is_another_node() {
+    let here = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let run = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+        command.args(["ls", "-T", &address]).current_dir(here.path()).env_clear();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 4 + 28];
+        stream.read_exact(&mut hello).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(hello[0], 1, "the dialer speaks first");
+        <[u8; 16]>::try_from(&hello[12..28]).unwrap()
+    };
+    let nodes = [run(), run()];
+    assert_ne!(nodes[0], nodes[1], "[H-15]");
+    assert!(nodes.iter().all(|node| *node != [node[0]; 16]), "[H-15]: {nodes:?}");
 }

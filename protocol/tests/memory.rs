@@ -50,7 +50,7 @@ fn claims_in_headers() {
             let mut bytes = vec![spec.kind, a, b, c];
             bytes.resize(4 + came.min(spec.max as usize), 0);
             let used = peak(|| feed(&bytes, 7));
-            // Twice what came, and once more while the buffer moves to a larger place.
+            // Twice what came, and once more while the buffer moves to a larger place. [F-16]
             assert!(used <= 3 * bytes.len() + CONSTANT, "{}: {came} came, {used} used", spec.name);
         }
     }
@@ -70,7 +70,7 @@ fn claims_in_bodies() {
             for len in [spec.min, spec.min + 16, spec.max].map(|len| len.min(spec.max)) {
                 let body = vec![fill; len as usize];
                 let used = peak(|| Message::decode(spec.kind, &body));
-                // Nothing on the wire is more than nine times as big in memory.
+                // Nothing on the wire is more than nine times as big in memory. [F-8]
                 assert!(used <= 9 * body.len() + CONSTANT, "{}, {len}: {used}", spec.name);
             }
         }

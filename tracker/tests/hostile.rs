@@ -172,7 +172,7 @@ fn a_peer_that_does_not_read_is_held_back_and_then_closed() {
     world.bytes(conn, &flood);
     let sent = world.wires[&conn].bytes;
     assert!(sent > 200 << 10 && sent < 300 << 10, "{sent} bytes for {} asked", flood.len());
-    assert!(world.wires[&conn].paused);
+    assert!(world.wires[&conn].paused, "[T-6]");
     // Reading for a while lets it go on where it was.
     world.event(Event::Flushed { conn });
     let more = world.wires[&conn].bytes;
@@ -180,7 +180,7 @@ fn a_peer_that_does_not_read_is_held_back_and_then_closed() {
     world.pass(Duration::from_secs(29));
     assert!(!world.wires[&conn].closed);
     world.pass(Duration::from_secs(1));
-    assert!(world.wires[&conn].closed);
+    assert!(world.wires[&conn].closed, "[T-52]");
 
     // Somebody who reads gets all of it.
     let conn = world.peer(201);
@@ -221,6 +221,10 @@ fn too_many_connections_get_a_reason_and_then_nothing() {
     let _served = [world.peer_from(1, "192.0.2.1:1"), world.peer_from(2, "192.0.2.1:2")];
     let same_ip = world.accept("192.0.2.1:3");
     world.say(same_ip, &hello(3));
+    assert!(
+        matches!(world.wires[&same_ip].inbox[..], [Message::Hello(_), Message::Bye(_)]),
+        "[T-7]"
+    );
     assert_eq!(world.bye_code(same_ip), Some(Code::OVERLOADED));
     world.event(Event::Closed { conn: same_ip, cause: reactor::CloseCause::Finished });
     let other_ip = world.peer_from(4, "192.0.2.2:1");

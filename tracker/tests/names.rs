@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use common::{NOW, World, object, publish, quiet, record, unpublish};
-use protocol::message::{Find, FindKey, Status};
-use protocol::{Code, Digest, Holding, Message, RequestId};
+use protocol::message::{Find, FindKey, List, Status, SummaryRequest};
+use protocol::{Code, Digest, Holding, Message, PublisherKey, RequestId};
 use tracker::Config;
 use tracker::store::StoreError;
 
@@ -151,6 +152,7 @@ fn nothing_is_acknowledged_or_shown_before_it_is_durable() {
     ];
     let bytes: Vec<u8> = wishes.iter().flat_map(Message::to_frame).collect();
     world.bytes(writer, &bytes);
+    // [T-36]
     assert_eq!(world.take(writer), [], "not even the refusal overtakes what is under way");
     assert_eq!(world.find_name(reader, "a", 0), Err(Code::NOT_FOUND));
     assert_eq!(world.tasks.len(), 1, "one batch at a time");
@@ -256,4 +258,61 @@ fn the_number_of_names_is_limited() {
     assert_eq!(refused.code, Code::OVERLOADED);
     assert!(refused.retry_ms > 0);
     assert_eq!(world.publish(conn, 1, "a", 2).code, Code::OK, "known names go on");
+}
+
+/// Everything that is logged while these tests run.
+struct Log(Mutex<String>);
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push_str(&format!("{}\n", record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+static LOG: Log = Log(Mutex::new(String::new()));
+
+#[test]
+fn keys_are_told_to_nobody() {
+    log::set_logger(&LOG).expect("no other test logs");
+    log::set_max_level(log::LevelFilter::Trace);
+    let mut world = World::new(quiet());
+    let (owner, other) = (world.peer(1), world.peer(2));
+    let key = 0xC7;
+    assert_eq!(world.publish(owner, key, "a", 1).code, Code::OK);
+    assert_eq!(world.publish(other, 1, "a", 2).code, Code::NAME_TAKEN);
+    // Each answer there is, to the owner and to somebody else.
+    let questions = |rid| {
+        let key = FindKey::Name { version: 0, name: "a".to_owned() };
+        let (prefix, after) = (String::new(), String::new());
+        [
+            Message::Find(Find { rid, want: 9, key }),
+            Message::List(List { rid, limit: 9, prefix, after }),
+            Message::SummaryRequest(SummaryRequest { rid }),
+            publish(5, 0xC7, "a", 1),
+            publish(6, 0xC7, "a", 3),
+            publish(7, 2, "a", 4),
+            publish(8, 0xC7, "a@1", 4),
+            unpublish(9, 2, "a"),
+            unpublish(10, 0xC7, "b"),
+        ]
+    };
+    let mut told = String::new();
+    for conn in [owner, other] {
+        for question in questions(RequestId(1)) {
+            let answer = world.ask(conn, &question).to_frame();
+            told.extend(answer.iter().map(|byte| format!("{byte:02x}")));
+        }
+    }
+    let secret = |text: &str| text.to_lowercase().contains(&"c7".repeat(8));
+    assert!(!secret(&told), "[T-39]: {told}");
+    let shown = format!("{:?} {:?}", PublisherKey([key; 16]), publish(1, key, "a", 1));
+    assert!(!secret(&shown) && !shown.contains("199, 199"), "[T-39]: {shown}");
+    let logged = LOG.0.lock().unwrap().clone();
+    assert!(!secret(&logged) && !logged.contains("199, 199"), "[T-39]: {logged}");
 }

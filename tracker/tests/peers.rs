@@ -37,7 +37,8 @@ fn leases_end_holdings_connections_do_not() {
     world.pass(Duration::from_secs(54));
     assert_eq!(holders(&mut world, asker, object(1)).len(), 1);
     world.pass(Duration::from_secs(1));
-    assert_eq!(holders(&mut world, asker, object(1)).len(), 0, "three beats and ten seconds");
+    let left = holders(&mut world, asker, object(1));
+    assert_eq!(left.len(), 0, "[T-15], after three beats and ten seconds");
     assert_eq!(world.tracker.summary(world.now).peers, 0);
 }
 
@@ -149,7 +150,7 @@ fn a_node_that_reconnects_replaces_its_old_session_but_not_from_elsewhere() {
     let thief = world.peer_from(1, "203.0.113.9:40000");
     assert_eq!(world.announce(thief, true, &[]), Code::BAD_STATE, "no announcing before a beat");
     world.say(thief, &beat_of_nothing());
-    assert_eq!(world.bye_code(thief), Some(Code::DUPLICATE));
+    assert_eq!(world.bye_code(thief), Some(Code::DUPLICATE), "[T-51]");
     world.say(thief, &bye(Code::OK));
     assert_eq!(world.tracker.summary(world.now).holdings, 1);
     // The old connection's end does not touch the lease of the new one.
@@ -191,7 +192,7 @@ fn samples_are_random_bounded_and_never_the_asker() {
         addrs.into_iter().for_each(|addr| *seen.entry(addr).or_default() += 1);
     }
     assert!(!seen.contains_key("192.0.2.201:9001"));
-    assert_eq!(seen.len(), 200, "everybody has a turn");
+    assert_eq!(seen.len(), 200, "[T-45]: everybody has a turn");
     // 400 draws of 15 out of 190: 31 expected for each, deviation about 5.
     assert!(seen.values().all(|times| *times >= 10), "{seen:?}");
 }
@@ -218,6 +219,7 @@ fn addresses_are_only_handed_to_those_who_can_use_them() {
     join("192.0.2.5:50000", hello_with(5, 9001, Some("198.51.100.5:7000")));
     join("192.0.2.6:50000", hello_with(6, 9001, Some("224.0.0.1:7000")));
     join("192.0.2.7:50000", hello_with(7, 0, Some("127.0.0.1:7000")));
+    // [T-22]: none on loopback for somebody who is not.
     let far = world.peer(100);
     assert_eq!(
         holders(&mut world, far, object(1)),
@@ -296,7 +298,8 @@ fn one_peer_can_not_fill_the_tracker() {
     assert_eq!(world.announce(conn, true, &all[..2]), Code::OK);
     assert_eq!(world.announce(conn, true, &all), Code::FULL);
     assert_eq!(world.announce(conn, false, &all[2..]), Code::FULL);
-    assert_eq!(world.tracker.summary(world.now).holdings, 2, "none of a refused ANNOUNCE counts");
+    let holdings = world.tracker.summary(world.now).holdings;
+    assert_eq!(holdings, 2, "[T-28]: none of a refused ANNOUNCE counts");
     assert!(!world.beat(conn, &all).sync, "asking for all of it again would not help");
     assert_eq!(world.announce(conn, false, &[(object(2), PART), all[0]]), Code::OK);
     assert!(world.beat(conn, &all).sync);

@@ -99,6 +99,26 @@ impl Client {
         client
     }
 
+    /// Who the tracker at `addr` says it is.
+    fn node_at(addr: &str) -> NodeId {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut client = Self { stream, reader: FrameReader::new(), inbox: Vec::new() };
+        client.say(&Message::Hello(Hello {
+            version_min: 1,
+            version_max: 1,
+            role: Role::Peer,
+            node: NodeId([1; 16]),
+            listen: 0,
+            window: 0,
+            tlvs: Vec::new(),
+        }));
+        match client.next() {
+            Some(Message::Hello(hello)) => hello.node,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn say(&mut self, message: &Message) {
         self.stream.write_all(&message.to_frame()).unwrap();
     }
@@ -209,6 +229,21 @@ fn acknowledged_names_survive_a_kill() {
     let mut tracker = Running::start(home.path(), &[]);
     assert_eq!(Client::connect(&tracker.addr).version("a"), Some(20));
     assert_eq!(tracker.signal("-INT"), Some(0));
+}
+
+#[test]
+fn each_run_is_another_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = || {
+        let mut tracker = Running::start(dir.path(), &[]);
+        let nodes = [Client::node_at(&tracker.addr), Client::node_at(&tracker.addr)];
+        assert_eq!(nodes[0], nodes[1], "one run, one node");
+        tracker.signal("-TERM");
+        nodes[0]
+    };
+    let nodes = [run(), run()];
+    assert_ne!(nodes[0], nodes[1], "[H-15]");
+    assert!(nodes.iter().all(|node| node.0 != [node.0[0]; 16]), "[H-15]: {nodes:?}");
 }
 
 #[test]

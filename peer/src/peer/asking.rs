@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::Code;
 use protocol::limits::MAX_LIST_LIMIT;
-use protocol::message::FindKey;
+use protocol::message::{FindKey, Page};
+use protocol::{Code, Record, check_name};
 use reactor::{Actions, Time};
 
 use super::{Peer, Running};
@@ -70,13 +70,17 @@ impl Peer {
     fn question_answered(&mut self, at: usize, question: &mut Question, answer: Answer) {
         question.over = true;
         match (&question.kind, answer) {
-            (Kind::Find { .. }, Answer::Swarm(swarm)) => self.tell(Notice::Found { swarm }),
+            (Kind::Find { .. }, Answer::Swarm(mut swarm)) => {
+                drop_bad_name(&mut swarm.record);
+                self.tell(Notice::Found { swarm });
+            }
             (Kind::Find { name }, Answer::Status(status)) if status.code == Code::NOT_FOUND => {
                 let name = name.clone();
                 let ask = self.tracker.list(String::new(), String::new(), MAX_LIST_LIMIT);
                 *question = self.question(at, ask, Kind::Similar { name });
             }
             (Kind::Similar { name }, Answer::Page(page)) => {
+                let page = without_bad_names(page);
                 let names: Vec<_> =
                     page.entries.into_iter().map(|entry| entry.record.name).collect();
                 let similar = similar_names(name, &names);
@@ -85,7 +89,7 @@ impl Peer {
             (Kind::List { prefix }, Answer::Page(page)) => {
                 let last = page.entries.last().map(|entry| entry.record.name.clone());
                 let next = last.filter(|_| page.more).map(|after| (prefix.clone(), after));
-                self.tell(Notice::Page(page));
+                self.tell(Notice::Page(without_bad_names(page)));
                 if let Some((prefix, after)) = next {
                     let ask = self.tracker.list(prefix.clone(), after, MAX_LIST_LIMIT);
                     *question = self.question(at, ask, Kind::List { prefix });
@@ -188,4 +192,17 @@ impl Peer {
             });
         }
     }
+}
+
+/// What a tracker calls an object is shown only if it can be a name; else the object has none. [T-9]
+pub(super) fn drop_bad_name(record: &mut Record) {
+    if check_name(&record.name).is_err() {
+        record.name.clear();
+    }
+}
+
+/// A page of names that can be names. [T-9]
+pub(super) fn without_bad_names(mut page: Page) -> Page {
+    page.entries.retain(|entry| check_name(&entry.record.name).is_ok());
+    page
 }

@@ -66,6 +66,12 @@ impl Peer {
             if member.not_before > now || link.session.free_requests() == 0 {
                 return;
             }
+            let links = &self.links;
+            let takes =
+                |other: &ConnId| links.get(other).is_some_and(|l| l.session.free_requests() > 0);
+            if swarm.has_likelier_manifest(now, conn, takes) {
+                return;
+            }
             let (channel, len) = (member.channel, member.manifest_len);
             swarm.manifest_fetch.begin(now, conn, channel, len);
         }
@@ -224,6 +230,11 @@ impl Peer {
                 }
                 self.fetch_has_bad_manifest(key, &error.to_string(), out);
                 self.stop_serving(now, key, Code::BAD_DATA, out);
+            }
+            // [T-8] It was asked for bytes of which the tracker says that they are all.
+            _ if swarm.members.get(&conn).is_some_and(|member| member.len_is_hint) => {
+                swarm.manifest_fetch.forget_expected();
+                self.manifest_refused(now, conn, key, Code::BAD_RANGE);
             }
             _ => {
                 log::warn!("wrong manifest remote={}", link.remote);

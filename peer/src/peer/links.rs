@@ -385,6 +385,7 @@ impl Member {
             early: EarlyHoldings::default(),
             theirs: None,
             counted_as_seed: false,
+            len_is_hint: false,
             refused_manifest: false,
             haves: Vec::new(),
             not_before: Time::ZERO,

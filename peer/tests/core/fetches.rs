@@ -46,6 +46,7 @@ fn a_bad_manifest_with_the_right_hash_is_nobodys_fault() {
     for request in rig.requests(conn) {
         rig.data(conn, request, &bytes);
     }
+    // [P-52]
     assert!(!rig.notices.iter().any(|notice| matches!(notice, Notice::PeerCorrupt { .. })));
     assert!(matches!(failures(&rig)[..], [Failure::Integrity { .. }]), "{:?}", failures(&rig));
     let heard = &rig.remotes[&conn].heard;
@@ -75,6 +76,7 @@ fn who_gets_the_manifest_later_is_asked_for_it() {
     let channel = rig.opened(conn).unwrap();
     rig.tell(conn, |session| session.send_bitmap(channel, 0, 0, &Holdings::None));
     assert!(rig.requests(conn).is_empty());
+    // [P-26]
     rig.tell(conn, |session| session.have(channel, &[2]));
     rig.give_manifest(conn, &manifest);
     rig.prepared(&manifest);

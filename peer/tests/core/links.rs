@@ -1,8 +1,10 @@
 //! Who is connected to whom: dials, duplicates, bans, room.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use peer::disk::StoreOutcome;
+use peer::disk::{StoreOutcome, Task};
+use protocol::message::{Block, Request};
 
 use crate::rig::{LARGER, Rig, SMALLER, addr, manifest};
 
@@ -24,7 +26,7 @@ fn who_sent_wrong_data_is_not_dialed_while_it_is_banned() {
         rig.data(conn, request, &vec![8; request.len as usize]);
     }
     rig.store(StoreOutcome::Mismatch);
-    assert_eq!(rig.bye(conn), Some(protocol::Code::BAD_DATA));
+    assert_eq!(rig.bye(conn), Some(protocol::Code::BAD_DATA), "[P-49]");
     rig.cut(conn);
     rig.sleep(Duration::from_secs(500));
     assert!(rig.dialed.is_empty(), "it is banned for 600 s");
@@ -42,6 +44,55 @@ fn of_two_connections_that_one_node_dialed_the_newer_stays() {
         assert_eq!(rig.bye(old), Some(protocol::Code::DUPLICATE), "{node:?}");
         assert_eq!(rig.bye(new), None, "{node:?}");
     }
+}
+
+#[test]
+fn of_two_connections_the_one_that_the_smaller_node_dialed_stays() {
+    for (node, ours_stays) in [(SMALLER, false), (LARGER, true)] {
+        // Whichever comes first.
+        for accepted_first in [false, true] {
+            let mut rig = Rig::fetching(&manifest(4), &[addr(2)]);
+            let (theirs, ours) = if accepted_first {
+                (rig.accept(2, node), rig.connect(node))
+            } else {
+                let ours = rig.connect(node);
+                (rig.accept(2, node), ours)
+            };
+            let (kept, ended) = if ours_stays { (ours, theirs) } else { (theirs, ours) };
+            assert_eq!(rig.bye(ended), Some(protocol::Code::DUPLICATE), "[H-17], {node:?}");
+            assert_eq!(rig.bye(kept), None, "[H-17], {node:?}");
+        }
+    }
+}
+
+#[test]
+fn addresses_that_can_not_be_a_peers_are_not_dialed() {
+    let peers = ["10.0.0.2:0", "0.0.0.0:4000", "[::]:4000", "224.0.0.1:4000", "[ff02::1]:4000"];
+    let mut peers: Vec<SocketAddr> = peers.map(|peer| peer.parse().unwrap()).to_vec();
+    peers.push(addr(3));
+    let mut rig = Rig::fetching(&manifest(4), &peers);
+    rig.sleep(Duration::from_secs(60));
+    assert!(rig.dialed.iter().all(|(_, remote)| *remote == addr(3)), "[T-10]: {:?}", rig.dialed);
+    assert!(!rig.dialed.is_empty());
+}
+
+#[test]
+fn who_can_not_write_goes_on_reading() {
+    let (mut rig, conn) = begun(4);
+    let channel = rig.opened(conn).unwrap();
+    rig.stuck = true;
+    // Requests whose refusals can't leave, and between them what we are waiting for.
+    for piece in 0..100 {
+        let block = Block { channel, piece: piece % 4, begin: piece };
+        let request = Request { block, len: 1 };
+        assert!(rig.tell(conn, |session| session.request(request)));
+    }
+    for request in rig.requests(conn) {
+        rig.data(conn, request, &vec![7; request.len as usize]);
+    }
+    assert!(rig.paused.is_empty(), "[F-15]");
+    assert!(rig.tasks.iter().any(|task| matches!(task, Task::Store { .. })), "[F-15]");
+    assert_eq!(rig.bye(conn), None);
 }
 
 #[test]

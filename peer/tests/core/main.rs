@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are outside of test functions")]
 
+mod blame;
+mod channels;
 mod fetches;
 mod links;
+mod records;
 mod rig;
 mod seeds;

@@ -44,6 +44,10 @@ pub(crate) struct Rig {
     pub(crate) dialed: Vec<(ConnId, SocketAddr)>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) exited: bool,
+    /// Nothing that is sent leaves: the peer hears of no flush.
+    pub(crate) stuck: bool,
+    /// Connections that it does not want to read from any more.
+    pub(crate) paused: Vec<ConnId>,
     tracker: Option<(ConnId, FrameReader)>,
     tracker_node: NodeId,
     /// What the tracker answers to FINDs: its record and peers. `None`: not found.
@@ -140,6 +144,8 @@ impl Rig {
             dialed: Vec::new(),
             notices: Vec::new(),
             exited: false,
+            stuck: false,
+            paused: Vec::new(),
             tracker: None,
             tracker_node: NodeId([9; 16]),
             record,
@@ -192,13 +198,17 @@ impl Rig {
                     flushed.retain(|other| *other != conn);
                 }
                 Action::Run { task, .. } => self.tasks.push_back(task),
-                Action::PauseReading { .. } | Action::ResumeReading { .. } => {}
+                Action::PauseReading { conn } => self.paused.push(conn),
+                Action::ResumeReading { conn } => self.paused.retain(|other| *other != conn),
                 Action::Exit => self.exited = true,
             }
         }
         flushed.dedup();
         for conn in flushed {
-            if !self.exited && self.remotes.get(&conn).is_some_and(|remote| !remote.closed) {
+            if !self.stuck
+                && !self.exited
+                && self.remotes.get(&conn).is_some_and(|remote| !remote.closed)
+            {
                 self.event(Event::Flushed { conn });
             }
         }
@@ -280,6 +290,13 @@ impl Rig {
             }
             _ => None,
         }
+    }
+
+    /// Delivers what the tracker says without being asked.
+    pub(crate) fn tracker_says(&mut self, message: &Message) {
+        let (conn, _) = self.tracker.as_ref().expect("there is a tracker");
+        let conn = *conn;
+        self.event(Event::Received { conn, bytes: &message.to_frame() });
     }
 
     /// Lets time pass, as long as the peer asks for it.

@@ -43,7 +43,7 @@ fn strangers_get_no_byte() {
         let violation = feed_bytes(&mut session, Time::ZERO, bytes).unwrap_err();
         assert_eq!(violation.code(), None);
         session.bye(Code::MALFORMED, "");
-        assert_eq!(session.take_output(), None, "[H-2], [H-3], [H-5]");
+        assert_eq!(session.take_output(), None, "[H-2], [H-3], [H-5], [F-25]");
     }
 }
 
@@ -75,6 +75,39 @@ fn both_sides_send_what_means_nothing() {
     assert_eq!(hello.tlvs.last().unwrap().tag.0 & 0xFF00, 0xEE00, "[X-5]");
     let grease = reader.next(&mut input).unwrap();
     assert!(matches!(grease, Some(Incoming::Skipped { kind: 0xE0..=0xEF })), "{grease:?}");
+}
+
+#[test]
+fn what_is_private_is_not_sent_and_what_is_grease_has_no_meaning() {
+    for seed in 0..200 {
+        let ours = Local { token: Some(b"secret".to_vec()), ..local(OURS) };
+        let mut session = Session::new(Side::Dialer, &ours, &mut Rng::new(seed), Time::ZERO);
+        let tlv = Tlv { tag: TlvTag::CLUSTER_TOKEN, value: b"secret".to_vec() };
+        feed(&mut session, &[Message::Hello(Hello { tlvs: vec![tlv], ..hello() })]).unwrap();
+        let output = session.take_output().unwrap();
+        let mut input = output.as_slice();
+        let mut reader = FrameReader::new();
+        while let Some(incoming) = reader.next(&mut input).unwrap() {
+            match incoming {
+                Incoming::Skipped { kind } => assert!(kind < 0xF0, "[X-3]: type {kind:#x}"),
+                Incoming::Message(Message::Hello(hello)) => {
+                    assert!(hello.tlvs.iter().all(|tlv| tlv.tag.0 < 0xF000), "[X-3]: {hello:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    // Whatever grease holds, it is as if it had not come.
+    let tlvs = (0xEE00..=0xEEFF).step_by(5).map(|tag| Tlv { tag: TlvTag(tag), value: vec![1; 3] });
+    let mut session = session(Side::Dialer);
+    let greased = Message::Hello(Hello { tlvs: tlvs.collect(), ..hello() });
+    assert_eq!(feed(&mut session, &[greased]).unwrap().len(), 1);
+    sent(&mut session);
+    for kind in 0xE0..=0xEF {
+        let frame = [&[kind, 0, 0, 36][..], &[kind; 36]].concat();
+        assert_eq!(feed_bytes(&mut session, Time::ZERO, &frame), Ok(vec![]), "{kind:#x}");
+    }
+    assert_eq!(session.take_output(), None);
 }
 
 #[test]
@@ -302,8 +335,10 @@ fn too_many_channels_are_refused() {
     let refused = Close { channel: ChannelId(2049), code: Code::LIMIT };
     assert_eq!(sent(&mut session), [Message::Close(refused)], "[P-6]");
     assert_eq!(session.open(object(5000)), None);
-    // Whoever goes on and never reads our answers is sent away.
-    let flood: Vec<_> = (1025..10_000).map(|n| open(ChannelId(2 * n + 1), object(n))).collect();
+    // Whoever goes on and never reads our answers is sent away, but not before 1,024 of them. [P-54]
+    let more: Vec<_> = (1025..2_048).map(|n| open(ChannelId(2 * n + 1), object(n))).collect();
+    assert_eq!(feed(&mut session, &more), Ok(vec![]));
+    let flood: Vec<_> = (2_048..10_000).map(|n| open(ChannelId(2 * n + 1), object(n))).collect();
     assert_eq!(feed(&mut session, &flood).unwrap_err().code(), Some(Code::LIMIT));
 }
 
@@ -451,6 +486,33 @@ fn answers_are_given_once() {
     session.range_failed(block(1), Code::GONE);
     assert_eq!(sent(&mut session), [reject(1, Code::GONE)], "[P-37]");
     assert_eq!(session.owed_requests(), 1);
+}
+
+#[test]
+fn answers_come_in_any_order() {
+    let mut session = live();
+    (1..=4).for_each(|piece| assert!(session.request(request(piece))));
+    let mut answered = Vec::new();
+    let mut bytes = data(block(3), b"three");
+    reject(1, Code::BUSY).encode(&mut bytes);
+    bytes.extend(data(block(4), b"four!"));
+    bytes.extend(data(block(2), b"two!!"));
+    for event in feed_bytes(&mut session, Time::ZERO, &bytes).unwrap() {
+        match event {
+            SessionEvent::Data { head, last: true, .. } => answered.push(head.block.piece),
+            SessionEvent::Rejected { request, .. } => answered.push(request.block.piece),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answered, [3, 1, 4, 2], "[P-28]");
+    assert_eq!(session.open_requests(), 0);
+}
+
+#[test]
+fn keep_alives_are_not_answered() {
+    let mut session = live();
+    assert_eq!(feed(&mut session, &[Message::Noop, Message::Noop]), Ok(vec![]));
+    assert_eq!(session.take_output(), None, "[F-18]");
 }
 
 #[test]

@@ -66,7 +66,19 @@ fn frames_must_not_trickle() {
         run(&mut session, at(second), at(second))
     });
     let (when, violation) = gave_up.unwrap();
-    assert_eq!((when, violation.code()), (at(31), Some(Code::TIMEOUT)));
+    assert_eq!((when, violation.code()), (at(31), Some(Code::TIMEOUT)), "[F-27]");
+}
+
+#[test]
+fn frames_that_come_at_the_least_speed_are_not_ended() {
+    let mut session = live();
+    let mut frame = vec![0x13, 0, 0xFF, 0xFC, 0, 0, 0, 1];
+    frame.resize(4 + 0xFFFC, 0);
+    // 2,048 bytes a second take longer than a frame may stand still.
+    for (second, part) in (0..).zip(frame.chunks(2_048)) {
+        assert!(feed_bytes(&mut session, at(second), part).is_ok());
+        assert_eq!(run(&mut session, at(second), at(second + 1)), None, "[F-27], {second} s");
+    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn waits_grow_to_half_a_minute_and_shrink_after_a_steady_session() {
     for (low, high) in ranges.into_iter().chain(last) {
         script.refuse();
         let waited = script.redial().as_millis();
-        assert!((low..=high).contains(&waited), "{waited} ms, not {low} to {high}");
+        assert!((low..=high).contains(&waited), "[T-23]: {waited} ms, not {low} to {high}");
     }
     assert_eq!(script.downs().len(), 1, "an outage is told once");
     // A session that lasted changes that, one that did not does not.

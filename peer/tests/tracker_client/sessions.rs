@@ -54,7 +54,7 @@ fn beats_at_the_given_interval_with_a_digest_of_what_was_told() {
         let waited = script.wake();
         let beat = script.beats()[0];
         script.heard();
-        assert!((16..24).contains(&waited.as_secs()), "{waited:?}");
+        assert!((16..24).contains(&waited.as_secs()), "[T-12]: {waited:?}");
         script.say(&lease(beat.rid, false));
     }
     script.client.set_holding(object(1), Holding::Partial);

@@ -90,6 +90,32 @@ fn answers_that_can_not_be_right_end_the_session() {
 }
 
 #[test]
+fn answers_that_nobody_asked_for_are_ignored() {
+    let mut script = Script::in_session();
+    let find = script.client.find(FindKey::Object(object(1)), 0);
+    script.pump();
+    script.heard();
+    let swarm = |rid| Swarm {
+        rid: RequestId(rid),
+        complete: 9,
+        partial: 0,
+        record: record("b"),
+        peers: vec![],
+    };
+    // 1 was the BEAT, and is answered; 2 is the FIND.
+    for rid in [1, 3, 77, u32::MAX] {
+        script.say(&Message::Swarm(swarm(rid)));
+        script.say(&status(RequestId(rid), Code::IO, 0));
+        script.say(&lease(RequestId(rid), true));
+    }
+    assert_eq!((script.heard(), script.events().len()), (vec![], 0), "[T-4]");
+    script.say(&Message::Swarm(swarm(2)));
+    let answered =
+        |event: &TrackerEvent| matches!(event, TrackerEvent::Answer { ask, .. } if *ask == find);
+    assert!(script.events().iter().any(answered), "the session goes on");
+}
+
+#[test]
 fn those_who_can_not_be_our_tracker_are_refused() {
     let token = |value: &[u8]| vec![Tlv { tag: TlvTag::CLUSTER_TOKEN, value: value.to_vec() }];
     let ours = |token: Option<&[u8]>| Settings {

@@ -57,6 +57,7 @@ fn what_is_committed_is_there_after_a_restart_as_the_other_store_has_it() {
     assert_eq!(sorted(found), sorted(reference.snapshot()));
 }
 
+// [T-54]
 #[test]
 fn old_versions_go_first() {
     let home = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use crate::disk::Task;
 use crate::job::Target;
 use crate::notice::{Failure, Notice};
 use crate::peer::Peer;
+use crate::peer::asking::{drop_bad_name, without_bad_names};
 use crate::similar::similar_names;
 use crate::swarm::{Home, Swarm};
 use crate::tracker_client::{Answer, Ask};
@@ -49,11 +50,15 @@ impl Peer {
     ) {
         let Some((_, asked)) = fetch.ask.take_if(|(expected, _)| *expected == ask) else { return };
         match (asked, answer) {
-            (Asked::Find, Answer::Swarm(found)) => self.found(now, fetch, found, out),
+            (Asked::Find, Answer::Swarm(mut found)) => {
+                drop_bad_name(&mut found.record);
+                self.found(now, fetch, found, out);
+            }
             (Asked::Find, Answer::Status(status)) if status.code == Code::NOT_FOUND => {
                 self.not_found(now, fetch, out);
             }
             (Asked::Similar, Answer::Page(page)) => {
+                let page = without_bad_names(page);
                 let names: Vec<_> =
                     page.entries.into_iter().map(|entry| entry.record.name).collect();
                 let name = fetch.name().to_string();
