@@ -10,6 +10,7 @@ pub mod content;
 mod control;
 mod cuts;
 pub mod disk;
+pub mod fuzz;
 pub mod jobs;
 mod journal;
 mod link;

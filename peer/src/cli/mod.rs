@@ -18,6 +18,8 @@ mod info;
 mod logging;
 mod ls;
 mod nearest;
+#[doc(hidden)]
+pub mod probe;
 mod report;
 mod runtime;
 mod seed;

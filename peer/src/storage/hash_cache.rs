@@ -247,6 +247,21 @@ fn add_all(
     step.commit()
 }
 
+/// As [`decode`], for one who has no key; see [`super::probe`].
+pub(super) fn read_row(
+    job: &HashJob,
+    crc: u32,
+    digest: Vec<u8>,
+    pieces: Vec<u8>,
+) -> Option<FileHashes> {
+    decode(&Key::of(job)?, job, crc, digest, pieces)
+}
+
+/// The CRC of a row; see [`super::probe`].
+pub(super) fn row_crc(job: &HashJob, digest: &[u8], pieces: &[u8]) -> Option<u32> {
+    Some(Key::of(job)?.crc(digest, pieces))
+}
+
 /// A row's hashes, if the row is whole and fits the file.
 fn decode(
     key: &Key,

@@ -24,6 +24,8 @@ mod open_files;
 mod os_fs;
 mod part;
 mod prepare;
+#[doc(hidden)]
+pub mod probe;
 mod recheck;
 mod resume;
 mod scan;

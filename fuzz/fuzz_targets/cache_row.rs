@@ -1,0 +1,2 @@
+#![no_main]
+starling_fuzz::target!("cache_row");
