@@ -108,7 +108,8 @@ class ManyConnections(Probe):
                 raise BenchError(f"crowd.py: {done.stderr.strip()[-300:]}")
             received, seconds, alive = (float(word) for word in done.stdout.split())
             if alive < idle + self.active:
-                raise BenchError(f"only {alive:.0f} of {idle + self.active} connections lived to the end")
+                why = done.stderr.strip()[-300:]
+                raise BenchError(f"only {alive:.0f} of {idle + self.active} connections lived to the end: {why}")
             seeder.end()
             lag = re.search(r"lag_p50_us=(\d+) lag_p99_us=(\d+) lag_max_us=(\d+)", seeder.output())
             if not lag:
