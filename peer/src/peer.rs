@@ -12,6 +12,7 @@ mod fetching;
 mod leaving;
 mod links;
 mod making;
+mod requesting;
 mod seeding;
 mod serving;
 mod steering;

@@ -5,17 +5,28 @@
 //! [`Picker`]. Invariant T1: the bytes of all buffers, with links and with the disk, stay below the
 //! budget plus one piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use protocol::{BlockRef, Geometry, PieceIndex, PieceSet};
-use reactor::{ConnId, Rng};
+use reactor::{ConnId, Rng, Time};
 
-use crate::picker::Picker;
+use crate::picker::{Picker, PieceState};
+
+/// How long a piece takes from request to last byte, as long as none has shown it.
+const FIRST_GUESS: Duration = Duration::from_millis(500);
+/// After so many times that, in the endgame, a copy is asked of somebody else.
+const LATE: u32 = 3;
+/// No piece is called late earlier than this.
+const MIN_WAIT: Duration = Duration::from_millis(100);
 
 /// A piece on its way from one link.
 #[derive(Debug)]
 struct Part {
     piece: PieceIndex,
+    asked_at: Time,
+    /// The link that would rather be asked, if this one has not begun.
+    recalled_for: Option<ConnId>,
     data: Vec<u8>,
     /// Bytes from the start of the piece that were asked for.
     requested: u32,
@@ -23,6 +34,17 @@ struct Part {
     asked: Vec<u32>,
     /// Bytes of them that came; blocks may come in any order.
     received: u32,
+}
+
+impl Part {
+    /// Nothing came, and nobody else is to be asked yet.
+    fn waits(&self) -> bool {
+        self.received == 0 && self.recalled_for.is_none()
+    }
+}
+
+fn has(parts: &[Part], piece: PieceIndex) -> bool {
+    parts.iter().any(|part| part.piece == piece)
 }
 
 /// What a block's bytes led to.
@@ -49,6 +71,8 @@ pub(crate) struct Transfer {
     piece_size: usize,
     /// Bytes that came of pieces that were given up before they were whole.
     pub(crate) discarded: u64,
+    /// How long a piece takes from request to last byte, on the average of the last ones.
+    usual: Duration,
 }
 
 impl Transfer {
@@ -63,6 +87,7 @@ impl Transfer {
             budget: budget.max(2 * piece_size),
             piece_size,
             discarded: 0,
+            usual: FIRST_GUESS,
         }
     }
 
@@ -70,18 +95,22 @@ impl Transfer {
     /// that length.
     pub(crate) fn next_block(
         &mut self,
+        now: Time,
         conn: ConnId,
         theirs: &PieceSet,
         geometry: &Geometry,
         block_len: impl Fn(u32) -> u32,
         rng: &mut Rng,
     ) -> Option<BlockRef> {
-        let begun = self.parts.get(&conn).and_then(|parts| {
-            parts.iter().position(|part| (part.requested as usize) < part.data.len())
-        });
-        let at = match begun {
+        let at = match self.begun(conn) {
             Some(at) => at,
-            None => self.begin_piece(conn, theirs, geometry, rng)?,
+            None => {
+                if !self.has_room() {
+                    return None;
+                }
+                let piece = self.picker.pick(theirs, rng)?;
+                self.begin(now, conn, piece, geometry)
+            }
         };
         let part = self.parts.get_mut(&conn)?.get_mut(at)?;
         let piece_len = geometry.span(part.piece).len;
@@ -92,28 +121,103 @@ impl Transfer {
         Some(block)
     }
 
-    fn begin_piece(
-        &mut self,
-        conn: ConnId,
-        theirs: &PieceSet,
-        geometry: &Geometry,
-        rng: &mut Rng,
-    ) -> Option<usize> {
+    /// Whether a part of a piece was asked of this link, and the rest was not yet.
+    pub(crate) fn has_begun(&self, conn: ConnId) -> bool {
+        self.begun(conn).is_some()
+    }
+
+    fn begun(&self, conn: ConnId) -> Option<usize> {
+        let parts = self.parts.get(&conn)?;
+        parts.iter().position(|part| (part.requested as usize) < part.data.len())
+    }
+
+    /// Whether another piece fits into the budget.
+    fn has_room(&self) -> bool {
         // Counts whole pieces, so that many small ones do not pile up without bound either.
-        if self.buffered + self.piece_size > self.budget {
-            return None;
-        }
-        let parts = self.parts.entry(conn).or_default();
-        let piece = self.picker.pick(theirs, rng).or_else(|| {
-            let mine = |piece| parts.iter().any(|part: &Part| part.piece == piece);
-            self.picker.pick_endgame(theirs, mine, rng)
-        })?;
+        self.buffered + self.piece_size <= self.budget
+    }
+
+    fn begin(&mut self, now: Time, conn: ConnId, piece: PieceIndex, geometry: &Geometry) -> usize {
         let len = geometry.span(piece).len as usize;
         let mut data = self.pool.pop().unwrap_or_default();
         data.resize(len, 0);
         self.buffered += len;
-        parts.push(Part { piece, data, requested: 0, asked: Vec::new(), received: 0 });
-        Some(parts.len() - 1)
+        let parts = self.parts.entry(conn).or_default();
+        let asked = Vec::new();
+        let (requested, received) = (0, 0);
+        let recalled_for = None;
+        parts.push(Part { piece, asked_at: now, recalled_for, data, requested, asked, received });
+        parts.len() - 1
+    }
+
+    /// For a link that has nothing to do: a piece that it holds, and that waits for its turn at another
+    /// link for half of the usual time or longer; the one that waits longest, and where.
+    pub(crate) fn longest_waiting(
+        &self,
+        now: Time,
+        conn: ConnId,
+        theirs: &PieceSet,
+    ) -> Option<(ConnId, PieceIndex)> {
+        if self.parts.values().flatten().any(|part| part.recalled_for == Some(conn)) {
+            return None;
+        }
+        let others = self.parts.iter().filter(|(other, _)| **other != conn);
+        let parts = others.flat_map(|(other, parts)| parts.iter().map(move |part| (*other, part)));
+        parts
+            .filter(|(_, part)| part.waits() && theirs.contains(part.piece))
+            .filter(|(_, part)| now.since(part.asked_at) >= (self.usual / 2).max(MIN_WAIT))
+            .filter(|(_, part)| self.picker.state(part.piece) == PieceState::Assigned(1))
+            .min_by_key(|(_, part)| part.asked_at)
+            .map(|(other, part)| (other, part.piece))
+    }
+
+    /// Notes that a piece is to be asked of `heir` instead, if `conn` says that it has not begun.
+    pub(crate) fn recall(&mut self, conn: ConnId, piece: PieceIndex, heir: ConnId) {
+        let mut parts = self.parts.get_mut(&conn).into_iter().flatten();
+        if let Some(part) = parts.find(|part| part.piece == piece) {
+            part.recalled_for = Some(heir);
+        }
+    }
+
+    /// A link does not send a block of a recalled piece. If it has begun the piece, and so goes on with it,
+    /// that block and those behind it are to be asked for again; whether it is so.
+    pub(crate) fn goes_on(&mut self, conn: ConnId, piece: PieceIndex, begin: u32) -> bool {
+        let mut parts = self.parts.get_mut(&conn).into_iter().flatten();
+        let recalled = |part: &&mut Part| part.piece == piece && part.recalled_for.is_some();
+        // Blocks are refused in order, so the first one is on its way if another one is refused first.
+        let Some(part) = parts.find(recalled).filter(|_| begin > 0) else { return false };
+        part.requested = part.requested.min(begin);
+        part.asked.retain(|asked| *asked < begin);
+        true
+    }
+
+    /// Who is to be asked for a piece instead of `conn`, if anybody.
+    pub(crate) fn heir(&self, conn: ConnId, piece: PieceIndex) -> Option<ConnId> {
+        let mut parts = self.parts.get(&conn)?.iter();
+        parts.find(|part| part.piece == piece)?.recalled_for
+    }
+
+    /// Asks this link for a copy of a piece that is late, at the end when nothing else is left to ask
+    /// for. Whether there is one.
+    pub(crate) fn begin_copy(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        theirs: &PieceSet,
+        geometry: &Geometry,
+        rng: &mut Rng,
+    ) -> bool {
+        let late = |part: &&Part| now.since(part.asked_at) >= (self.usual * LATE).max(MIN_WAIT);
+        let late = self.parts.values().flatten().filter(late).map(|part| part.piece);
+        let late: BTreeSet<_> = late.collect();
+        if late.is_empty() || !self.has_room() {
+            return false;
+        }
+        let mine = |piece| self.parts.get(&conn).is_some_and(|parts| has(parts, piece));
+        let exclude = |piece| !late.contains(&piece) || mine(piece);
+        let Some(piece) = self.picker.pick_endgame(theirs, exclude, rng) else { return false };
+        self.begin(now, conn, piece, geometry);
+        true
     }
 
     /// Puts bytes where they belong: `offset` counts from `begin`, where their block begins. The session
@@ -122,6 +226,7 @@ impl Transfer {
     /// asked for again.
     pub(crate) fn on_data(
         &mut self,
+        now: Time,
         conn: ConnId,
         piece: PieceIndex,
         begin: u32,
@@ -147,6 +252,7 @@ impl Transfer {
             return Arrived::Partly;
         }
         let part = parts.swap_remove(index);
+        self.usual = (self.usual * 7 + now.since(part.asked_at)) / 8;
         self.picker.received(piece);
         Arrived::Whole(part.data)
     }
@@ -172,10 +278,14 @@ impl Transfer {
         dropped
     }
 
-    /// Whether a piece was asked of a link that has sent nothing of it yet.
-    pub(crate) fn is_untouched(&self, conn: ConnId, piece: PieceIndex) -> bool {
-        let parts = self.parts.get(&conn).into_iter().flatten();
-        parts.into_iter().any(|part| part.piece == piece && part.received == 0)
+    /// The only link that a piece was asked of, if that has sent nothing of it yet.
+    pub(crate) fn waits_at(&self, piece: PieceIndex) -> Option<ConnId> {
+        if self.picker.state(piece) != PieceState::Assigned(1) {
+            return None;
+        }
+        let mut parts = self.parts.iter();
+        let waits = |part: &Part| part.piece == piece && part.waits();
+        parts.find(|(_, parts)| parts.iter().any(waits)).map(|(conn, _)| *conn)
     }
 
     /// This link will send nothing more. The pieces that it was sending.
@@ -222,18 +332,18 @@ mod tests {
         let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
         let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
         let mut ask = |transfer: &mut Transfer| {
-            transfer.next_block(conn, &theirs, &geometry, |_| 1 << 16, &mut rng)
+            transfer.next_block(Time::ZERO, conn, &theirs, &geometry, |_| 1 << 16, &mut rng)
         };
         let half = vec![1; 1 << 16];
         ask(&mut transfer).expect("the first half");
         ask(&mut transfer).expect("the second half");
         transfer.drop_link(conn);
         ask(&mut transfer).expect("the first half again");
-        let late = transfer.on_data(conn, piece, 1 << 16, 0, &half);
+        let late = transfer.on_data(Time::ZERO, conn, piece, 1 << 16, 0, &half);
         assert_eq!(late, Arrived::Unwanted, "it will be asked for again");
-        assert_eq!(transfer.on_data(conn, piece, 0, 0, &half), Arrived::Partly);
+        assert_eq!(transfer.on_data(Time::ZERO, conn, piece, 0, 0, &half), Arrived::Partly);
         ask(&mut transfer).expect("the second half again");
-        let whole = transfer.on_data(conn, piece, 1 << 16, 0, &half);
+        let whole = transfer.on_data(Time::ZERO, conn, piece, 1 << 16, 0, &half);
         assert_eq!(whole, Arrived::Whole(vec![1; 1 << 17]));
         assert_eq!(transfer.discarded, 0, "nothing had come when it was called off");
     }
@@ -247,8 +357,9 @@ mod tests {
         picker.seed_joined();
         let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
         let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
-        transfer.next_block(conn, &theirs, &geometry, |_| 1 << 16, &mut rng).expect("a block");
-        assert_eq!(transfer.on_data(conn, piece, 0, 0, &[1; 100]), Arrived::Partly);
+        let (now, len) = (Time::ZERO, |_| 1 << 16);
+        transfer.next_block(now, conn, &theirs, &geometry, len, &mut rng).expect("a block");
+        assert_eq!(transfer.on_data(now, conn, piece, 0, 0, &[1; 100]), Arrived::Partly);
         transfer.drop_link(conn);
         assert_eq!(transfer.discarded, 100);
     }

@@ -1,11 +1,11 @@
-//! Manifests and pieces on their way in: what is asked of whom, and what becomes of what comes.
+//! Manifests and pieces on their way in: what becomes of what comes, or does not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::limits::MANIFEST_PIECE;
 use protocol::message::{Block, DataHead, Request};
-use protocol::{ChannelId, Code, Digest, Holding, Manifest, ObjectId, PieceIndex};
+use protocol::{Code, Digest, Holding, Manifest, ObjectId, PieceIndex};
 use reactor::{Actions, ConnId, Time};
 
 use super::leaving::BAN;
@@ -22,113 +22,6 @@ const SNUB_PAUSE: Duration = Duration::from_secs(15);
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 impl Peer {
-    /// Sends requests on one link for as long as it, the pipeline and the buffers have room.
-    pub(super) fn fill(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        let Some(mut link) = self.links.remove(&conn) else { return };
-        let channels: Vec<_> = link.channels.iter().map(|(ch, key)| (*ch, *key)).collect();
-        for (channel, key) in channels {
-            self.ask_for_manifest(now, key, conn, &mut link);
-            self.ask_for_pieces(now, key, conn, channel, &mut link);
-        }
-        link.flush(now, conn, out);
-        self.links.insert(conn, link);
-    }
-
-    /// As [`Self::fill`], on every link of a swarm that wants anything.
-    pub(super) fn fill_all(&mut self, now: Time, out: &mut Actions<Task>) {
-        for key in self.swarms.keys().copied().collect::<Vec<_>>() {
-            self.fill_swarm(now, key, out);
-        }
-    }
-
-    /// As [`Self::fill`], on every link of one swarm.
-    pub(super) fn fill_swarm(&mut self, now: Time, key: SwarmKey, out: &mut Actions<Task>) {
-        // Who serves a thousand links has nothing to ask of any.
-        let Some(swarm) = self.swarms.get(&key).filter(|swarm| swarm.is_fetching()) else { return };
-        for conn in swarm.members.keys().copied().collect::<Vec<_>>() {
-            self.fill(now, conn, out);
-        }
-    }
-
-    pub(super) fn ask_for_manifest(
-        &mut self,
-        now: Time,
-        key: SwarmKey,
-        conn: ConnId,
-        link: &mut Link,
-    ) {
-        let Some(swarm) = self.swarms.get_mut(&key) else { return };
-        if swarm.manifest.is_some() {
-            return;
-        }
-        if swarm.manifest_fetch.source().is_none() {
-            let Some(member) = swarm.members.get(&conn) else { return };
-            if member.not_before > now || link.session.free_requests() == 0 {
-                return;
-            }
-            let links = &self.links;
-            let takes =
-                |other: &ConnId| links.get(other).is_some_and(|l| l.session.free_requests() > 0);
-            if swarm.has_likelier_manifest(now, conn, takes) {
-                return;
-            }
-            let (channel, len) = (member.channel, member.manifest_len);
-            swarm.manifest_fetch.begin(now, conn, channel, len);
-        }
-        if swarm.manifest_fetch.source() != Some(conn) {
-            return;
-        }
-        while link.session.free_requests() > 0 {
-            let Some(request) = swarm.manifest_fetch.next_request() else { return };
-            if !link.session.request(request) {
-                swarm.manifest_fetch.drop_link(conn);
-                return;
-            }
-        }
-    }
-
-    fn ask_for_pieces(
-        &mut self,
-        now: Time,
-        key: SwarmKey,
-        conn: ConnId,
-        channel: ChannelId,
-        link: &mut Link,
-    ) {
-        let Some(swarm) = self.swarms.get_mut(&key) else { return };
-        let (Some(manifest), Some(transfer)) = (&swarm.manifest, &mut swarm.transfer) else {
-            return;
-        };
-        let Some(member) = swarm.members.get(&conn) else { return };
-        let Some(theirs) = &member.theirs else { return };
-        if link.snubbed_until > now || member.not_before > now || theirs.is_empty() {
-            return;
-        }
-        let geometry = manifest.geometry();
-        while link.pipeline.room() > 0 && link.session.free_requests() > 0 {
-            if let Some(bucket) = self.down_bucket.as_ref().filter(|bucket| !bucket.is_open(now)) {
-                self.down_due = Some(bucket.opens_at());
-                return;
-            }
-            let block_len = |piece_len| link.pipeline.block_len(piece_len);
-            let block = transfer.next_block(conn, theirs, geometry, block_len, &mut self.rng);
-            let Some(block) = block else { return };
-            let geometry_piece = block.piece();
-            let (piece, begin, len) = (geometry_piece.get(), block.begin(), block.len());
-            let request = Request { block: Block { channel, piece, begin }, len };
-            if !link.session.request(request) {
-                // A cancelled request for the same block is not answered yet: leave the piece to others.
-                transfer.drop_piece(conn, geometry_piece);
-                link.session.cancel_piece(channel, piece);
-                return;
-            }
-            link.pipeline.on_requested(now, len);
-            if let Some(bucket) = &mut self.down_bucket {
-                bucket.take(now, u64::from(len));
-            }
-        }
-    }
-
     #[allow(clippy::too_many_arguments, reason = "one event's parts, and the link it came on")]
     pub(super) fn on_data(
         &mut self,
@@ -155,7 +48,7 @@ impl Peer {
             return;
         };
         let Some(piece) = manifest.geometry().piece(piece) else { return };
-        match transfer.on_data(conn, piece, begin, offset, bytes) {
+        match transfer.on_data(now, conn, piece, begin, offset, bytes) {
             Arrived::Partly => {}
             Arrived::Unwanted => swarm.wasted += u64::from(len),
             Arrived::Whole(data) => self.on_piece(now, key, conn, link, piece, data, out),
@@ -392,7 +285,8 @@ impl Peer {
         }
     }
 
-    /// A link does not serve a block: it gets the whole piece taken away.
+    /// A link does not serve a block: it gets the whole piece taken away, unless it has begun it.
+    #[allow(clippy::too_many_arguments, reason = "one event's parts, and the link it came on")]
     pub(super) fn piece_refused(
         &mut self,
         now: Time,
@@ -401,10 +295,17 @@ impl Peer {
         key: SwarmKey,
         request: Request,
         code: Code,
+        out: &mut Actions<Task>,
     ) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Some(manifest) = &swarm.manifest else { return };
         let Some(piece) = manifest.geometry().piece(request.block.piece) else { return };
+        let begin = request.block.begin;
+        let transfer = swarm.transfer.as_mut();
+        if code == Code::CANCELLED && transfer.is_some_and(|t| t.goes_on(conn, piece, begin)) {
+            return;
+        }
+        let heir = swarm.transfer.as_ref().and_then(|transfer| transfer.heir(conn, piece));
         let waited = swarm.transfer.as_mut().is_some_and(|t| t.drop_piece(conn, piece));
         if waited {
             link.session.cancel_piece(request.block.channel, piece.get());
@@ -417,6 +318,9 @@ impl Peer {
                 }
             }
             _ => swarm.lacks(conn, piece),
+        }
+        if let Some(heir) = heir {
+            self.fill(now, heir, out);
         }
     }
 

@@ -192,7 +192,7 @@ impl Peer {
                 self.on_data(now, conn, link, head, offset, bytes, out);
             }
             SessionEvent::Rejected { request, code } => {
-                self.on_rejected(now, conn, link, request, code);
+                self.on_rejected(now, conn, link, request, code, out);
             }
             SessionEvent::Window => {}
             SessionEvent::ChannelClosed { channel, code } => {
@@ -357,6 +357,7 @@ impl Peer {
             link.on_flushed();
             link.session.note_progress_out(now);
         }
+        self.check_drained(now, conn);
     }
 
     pub(super) fn on_rejected(
@@ -366,6 +367,7 @@ impl Peer {
         link: &mut Link,
         request: Request,
         code: Code,
+        out: &mut Actions<Task>,
     ) {
         let Some(key) = link.channels.get(&request.block.channel).copied() else { return };
         if request.block.piece == MANIFEST_PIECE {
@@ -373,7 +375,7 @@ impl Peer {
             return;
         }
         link.pipeline.on_reject(now, request.len);
-        self.piece_refused(now, conn, link, key, request, code);
+        self.piece_refused(now, conn, link, key, request, code, out);
     }
 }
 

@@ -65,6 +65,14 @@ impl Peer {
                 return;
             };
             self.serve(now, ConnId(session.0), SwarmKey(swarm), request, out);
+            self.check_drained(now, ConnId(session.0));
+        }
+    }
+
+    /// Who has nothing more in its queue makes room for others.
+    pub(super) fn check_drained(&mut self, now: Time, conn: ConnId) {
+        if !self.links.get(&conn).is_some_and(Link::is_being_served) {
+            self.uploads.drained(now, SessionKey(conn.0));
         }
     }
 
@@ -127,6 +135,7 @@ impl Peer {
             None => {
                 for (conn, _, request) in self.take_opening(&file) {
                     self.refuse(now, conn, request.block, Code::GONE, out);
+                    self.check_drained(now, conn);
                 }
             }
         }
@@ -162,6 +171,7 @@ impl Peer {
                 self.sources.put(file.clone(), source);
                 for (conn, key, request) in waiting {
                     self.serve(now, conn, key, request, out);
+                    self.check_drained(now, conn);
                 }
             }
             Err(error) => {
@@ -169,6 +179,7 @@ impl Peer {
                 let keys: Vec<_> = waiting.iter().map(|(_, key, _)| *key).collect();
                 for (conn, _, request) in waiting {
                     self.refuse(now, conn, request.block, Code::GONE, out);
+                    self.check_drained(now, conn);
                 }
                 if let Some(key) = keys.first() {
                     self.file_failed(now, *key, error.clone(), out);

@@ -1,7 +1,9 @@
-//! Those who have everything are asked for what nobody else has.
+//! Where else to ask for what was asked of somebody and has not begun to come, when one more holds it.
 //!
-//! While a piece waits for its turn at a seed, others may have got it from there: then it comes as well
-//! from them, and the seed's turn is worth more for a piece that has not left it yet.
+//! Whoever gets a piece first is asked for it by everybody. As it spreads, the requests spread with it:
+//! the `k`th holder takes each waiting request over with a chance of one in `k`, which leaves every holder
+//! with the same share of them. From those who have everything a request is always taken, as long as
+//! there is something to ask them for that nobody else has: their turn is worth more for that.
 
 use protocol::ChannelId;
 use reactor::{Actions, ConnId, Time};
@@ -11,8 +13,8 @@ use crate::disk::Task;
 use crate::link::Link;
 
 impl Peer {
-    /// `conn` has these pieces now: calls off what was asked of seeds for them and has not begun to
-    /// come, as long as there is something rarer to ask those for.
+    /// `conn` has these pieces now: calls off what waits elsewhere for them, so that it can be asked of
+    /// `conn`.
     pub(super) fn steer(
         &mut self,
         now: Time,
@@ -27,23 +29,20 @@ impl Peer {
         let (Some(manifest), Some(transfer)) = (&swarm.manifest, &mut swarm.transfer) else {
             return;
         };
-        if !transfer.picker.only_seeds_hold_some() {
-            return;
-        }
-        let seeds =
-            swarm.members.iter().filter(|(at, member)| **at != conn && member.counted_as_seed);
-        for (at, member) in seeds {
-            let mut called_off = false;
-            for piece in pieces.iter().filter_map(|raw| manifest.geometry().piece(*raw)) {
-                let Some(other) = self.links.get_mut(at) else { continue };
-                if transfer.is_untouched(*at, piece) && transfer.drop_piece(*at, piece) {
-                    other.session.cancel_piece(member.channel, piece.get());
-                    called_off = true;
-                }
-            }
-            if let Some(other) = self.links.get_mut(at).filter(|_| called_off) {
-                other.flush(now, *at, out);
-            }
+        let mut room = link.pipeline.room() > 0 && link.snubbed_until <= now;
+        for piece in pieces.iter().filter_map(|raw| manifest.geometry().piece(*raw)) {
+            let Some(at) = transfer.waits_at(piece).filter(|at| *at != conn) else { continue };
+            let Some(member) = swarm.members.get(&at) else { continue };
+            let better_used = member.counted_as_seed && transfer.picker.only_seeds_hold_some();
+            let holders = transfer.picker.availability(piece).max(1);
+            let moves = room && self.rng.index(holders as usize) == 0;
+            let Some(other) = self.links.get_mut(&at).filter(|_| better_used || moves) else {
+                continue;
+            };
+            room &= !moves;
+            transfer.recall(at, piece, conn);
+            other.session.cancel_piece(member.channel, piece.get());
+            other.flush(now, at, out);
         }
     }
 }

@@ -16,8 +16,10 @@ use bits::{Bits, Candidates, Counters};
 
 /// Sources of one piece at the same time, in the endgame.
 const MAX_SOURCES: u8 = 3;
-/// One duplicate is allowed for so many wanted pieces, besides one for each peer.
-const WANTED_PER_DUPLICATE: u32 = 50;
+/// One duplicate is allowed for so many wanted pieces, besides the spare ones.
+const WANTED_PER_DUPLICATE: u32 = 100;
+/// So many are allowed of the smallest object, too.
+const SPARE_DUPLICATES: u32 = 1;
 
 /// Where a piece is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,16 +166,16 @@ impl Picker {
     }
 
     /// One more source for a piece that is assigned already, among `theirs` and not in `exclude` (what
-    /// this peer is being asked for): any of the longer waiting half of those with the fewest sources.
-    /// Only when nothing is missing that anybody holds, at most three sources per piece, and only as
-    /// long as duplicates stay below 2 % of all wanted pieces plus one for each peer.
+    /// this peer is being asked for, and what may soon be here anyway): any of the longer waiting half of
+    /// those with the fewest sources. Only when nothing is missing that anybody holds, at most three
+    /// sources per piece, and only as long as duplicates stay below 1 % of all wanted pieces plus one.
     pub fn pick_endgame(
         &mut self,
         theirs: &PieceSet,
         exclude: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        let budget = self.wanted_count / WANTED_PER_DUPLICATE + self.seeds + self.partial_peers;
+        let budget = self.wanted_count / WANTED_PER_DUPLICATE + SPARE_DUPLICATES;
         if self.by_age.is_empty() || self.duplicates >= budget || self.anything_pickable() {
             return None;
         }

@@ -26,9 +26,11 @@ fn push_piece(uploads: &mut Uploads, session: u64, piece: u32) {
     (0..4).for_each(|block| uploads.push(SessionKey(session), SWARM, request(piece, block)));
 }
 
+/// Serves one block, which leaves at once.
 fn next(uploads: &mut Uploads) -> Option<(u64, Request)> {
     let (session, swarm, request) = uploads.next(Time::ZERO, &mut |_| true)?;
     assert_eq!(swarm, SWARM);
+    uploads.drained(Time::ZERO, session);
     Some((session.0, request))
 }
 
@@ -117,6 +119,7 @@ fn who_cannot_send_is_passed_over_and_saves_nothing_up() {
     let mut only_2 = |session| session == SessionKey(2);
     for _ in 0..80 {
         assert_eq!(uploads.next(Time::ZERO, &mut only_2).unwrap().0, SessionKey(2));
+        uploads.drained(Time::ZERO, SessionKey(2));
     }
     let mut shares: BTreeMap<u64, u64> = BTreeMap::new();
     (0..64)
@@ -156,6 +159,94 @@ fn the_limit_holds_within_five_percent() {
     assert!(sent.abs_diff(limit * 20) <= limit, "{sent}");
 }
 
+/// Sessions that are served a block at `now`, until there is no slot or nobody left.
+fn served(uploads: &mut Uploads, now: Time) -> Vec<u64> {
+    let next = |uploads: &mut Uploads| uploads.next(now, &mut |_| true);
+    std::iter::from_fn(|| next(uploads)).map(|(session, _, _)| session.0).collect()
+}
+
+#[test]
+fn a_piece_leaves_as_a_whole_before_the_next_session_gets_one() {
+    let mut uploads = Uploads::new(None);
+    for session in 1..=3 {
+        push_piece(&mut uploads, session, session as u32);
+        push_piece(&mut uploads, session, 10 + session as u32);
+    }
+    assert_eq!(served(&mut uploads, Time::ZERO), [1; 4]);
+    uploads.push(SessionKey(3), SWARM, request(MANIFEST_PIECE, 0));
+    assert_eq!(served(&mut uploads, Time::ZERO), [3], "a manifest waits for no slot");
+    uploads.drained(Time::ZERO, SessionKey(3));
+    assert!(served(&mut uploads, Time::ZERO).is_empty(), "one piece at a time");
+    uploads.drained(Time::ZERO, SessionKey(1));
+    assert_eq!(served(&mut uploads, Time::ZERO), [2; 4]);
+    // Who is gone holds no slot.
+    uploads.drop_session(SessionKey(2));
+    assert_eq!(served(&mut uploads, Time::ZERO), [3; 4]);
+}
+
+#[test]
+fn who_does_not_read_holds_nobody_up_for_long() {
+    let mut uploads = Uploads::new(None);
+    push_piece(&mut uploads, 1, 0);
+    assert_eq!(served(&mut uploads, millis(1_000)), [1; 4]);
+    for piece in 0..10 {
+        push_piece(&mut uploads, 2, piece);
+        push_piece(&mut uploads, 3, 10 + piece);
+    }
+    assert!(served(&mut uploads, millis(1_400)).is_empty());
+    // Nothing has gone for half a second: somebody else may, and then one after the other.
+    assert_eq!(served(&mut uploads, millis(1_500)), [2; 4]);
+    for turn in 1..6 {
+        let (last, next) = if turn % 2 == 0 { (3, 2) } else { (2, 3) };
+        let now = millis(1_500 + 20 * turn);
+        uploads.drained(now, SessionKey(last));
+        assert_eq!(served(&mut uploads, now), [next; 4]);
+    }
+}
+
+/// Serves `sessions` for so many seconds, with a way out of `up` bytes per second that they share, and
+/// none of them taking more than `each`. How many were served at a time in the end, and the bytes.
+fn served_over(sessions: u64, seconds: u64, up: u64, each: u64) -> (usize, u64) {
+    let mut uploads = Uploads::new(None);
+    let mut left: BTreeMap<u64, u64> = BTreeMap::new();
+    let (mut pieces, mut bytes) = (0, 0);
+    for ms in 0..seconds * 1_000 {
+        for session in
+            (0..sessions).filter(|at| uploads.queued(SessionKey(*at)) == 0).collect::<Vec<_>>()
+        {
+            push_piece(&mut uploads, session, pieces % 1_000);
+            pieces += 1;
+        }
+        let now = millis(1_000 + ms);
+        let busy = left.len().max(1) as u64;
+        for (session, left) in &mut left {
+            let gone = (up / busy).min(each) / 1_000;
+            *left = left.saturating_sub(gone);
+            if *left == 0 {
+                uploads.drained(now, SessionKey(*session));
+            }
+        }
+        left.retain(|_, left| *left > 0);
+        while let Some((session, _, request)) =
+            uploads.next(now, &mut |session| left.get(&session.0).is_none_or(|left| *left < 65_536))
+        {
+            *left.entry(session.0).or_default() += u64::from(request.len);
+            bytes += u64::from(request.len);
+        }
+    }
+    (left.len(), bytes)
+}
+
+#[test]
+fn as_many_are_served_as_fill_the_way_out() {
+    // One alone takes all that we have: there is nothing to win by serving two.
+    let (busy, bytes) = served_over(30, 30, 10_000_000, 10_000_000);
+    assert!(busy <= 2 && bytes >= 290_000_000, "{busy} {bytes}");
+    // It takes eight to fill the way out.
+    let (busy, bytes) = served_over(30, 30, 16_000_000, 2_000_000);
+    assert!((6..=14).contains(&busy) && bytes >= 380_000_000, "{busy} {bytes}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -187,6 +278,7 @@ proptest! {
                     let could = waiting.iter().any(|(of, _)| *of != u64::from(piece));
                     prop_assert_eq!(served.is_some(), could);
                     if let Some((of, swarm, request)) = served {
+                        uploads.drained(Time::ZERO, of);
                         prop_assert_eq!(swarm, request.block.channel.0);
                         prop_assert!(waiting.remove(&(of.0, request.block)));
                     }

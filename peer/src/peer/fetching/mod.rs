@@ -25,8 +25,10 @@ const WANT_PEERS: u16 = 50;
 const WAIT_POLL: Duration = Duration::from_secs(1);
 /// The tracker is asked again so often while there are no peers.
 const FIND_WHEN_ALONE: Duration = Duration::from_secs(3);
-/// The same while there are some.
+/// The same while there are some. At first sooner, in pauses that double: of those that started with us
+/// the first answer names nobody, and everybody's first pieces need many takers.
 const FIND_WHEN_FED: Duration = Duration::from_secs(30);
+const FIND_AGAIN: Duration = Duration::from_millis(50);
 /// A tracker that can't be reached for so long fails a fetch that has only a name.
 const TRACKER_PATIENCE: Duration = Duration::from_millis(3_500);
 /// Silence is named after so long.
@@ -63,6 +65,8 @@ pub(in crate::peer) struct Fetch {
     swarm: Option<SwarmKey>,
     ask: Option<(Ask, Asked)>,
     next_find: Time,
+    /// How long after the next question the one after it is due.
+    find_pause: Duration,
     started: Time,
     last_progress: Time,
     /// Bytes of use that had come when we last looked.
@@ -190,6 +194,7 @@ impl Peer {
             swarm: None,
             ask: None,
             next_find: now,
+            find_pause: FIND_AGAIN,
             started: now,
             last_progress: now,
             useful: 0,

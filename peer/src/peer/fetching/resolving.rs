@@ -29,7 +29,9 @@ impl Peer {
         let key = fetch.object().map_or_else(by_name, FindKey::Object);
         let ask = self.tracker.find(key, WANT_PEERS);
         self.set_ask(fetch, ask, Asked::Find);
-        fetch.next_find = now + FIND_WHEN_FED;
+        fetch.next_find = now + fetch.find_pause;
+        fetch.find_pause = (fetch.find_pause * 2).min(FIND_WHEN_FED);
+        self.next_tick = self.next_tick.min(fetch.next_find);
     }
 
     fn set_ask(&mut self, fetch: &mut Fetch, ask: Ask, asked: Asked) {

@@ -1,20 +1,24 @@
 //! Whose request to serve next.
 //!
-//! Knows requests and bytes; no file, no connection. Sessions take turns by bytes: nobody gets more than
-//! `QUANTUM` and a block ahead of anybody else who could be served. Inside that bound, begun pieces
-//! are finished first, and then pieces that were sent least begin, so that a swarm's first copies
-//! spread before any second one.
+//! Knows requests and bytes; no file, no connection. Few sessions are served at a time, see `slots`: a
+//! session without a slot waits, and one with a slot finishes the piece that it began. When a slot is
+//! free, sessions take turns by bytes: nobody gets more than `QUANTUM` and a block ahead of anybody
+//! else who could be served. Inside that bound, pieces that were sent least begin first, so that a
+//! swarm's first copies spread before any second one.
 //!
 //! Invariant U1: each pushed request leaves exactly once, through `next`, `cancel` or one of the drops.
 
-use std::collections::{BTreeMap, VecDeque};
+mod slots;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::ChannelId;
-use protocol::limits::MAX_PIECES;
+use protocol::limits::{MANIFEST_PIECE, MAX_PIECES};
 use protocol::message::{Block, Request};
 use reactor::Time;
 
 use crate::rates::TokenBucket;
+use slots::Slots;
 
 /// How many bytes a session may be ahead of the others, to finish what it began.
 const QUANTUM: u64 = 256 << 10;
@@ -72,6 +76,11 @@ struct Counts(BTreeMap<u32, Vec<u16>>);
 #[derive(Debug)]
 pub struct Uploads {
     sessions: BTreeMap<SessionKey, Queue>,
+    /// Those with anything queued.
+    waiting: BTreeSet<SessionKey>,
+    /// Queued requests for manifests.
+    manifests: usize,
+    slots: Slots,
     counts: Counts,
     bucket: Option<TokenBucket>,
     next_arrival: u64,
@@ -86,6 +95,9 @@ impl Uploads {
     pub fn new(up_limit: Option<u64>) -> Self {
         Self {
             sessions: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            manifests: 0,
+            slots: Slots::new(),
             counts: Counts::default(),
             bucket: up_limit.map(TokenBucket::new),
             next_arrival: 0,
@@ -107,6 +119,8 @@ impl Uploads {
         let group = queue.groups.entry(key).or_insert_with(new);
         group.requests.push_back(request);
         queue.len += 1;
+        self.waiting.insert(session);
+        self.manifests += usize::from(request.block.is_manifest());
         self.next_arrival += 1;
         let rank = queue.rank(key, &self.counts);
         let head = rank.map(|rank| (rank, key));
@@ -123,25 +137,42 @@ impl Uploads {
         };
         group.requests.remove(at);
         queue.len -= 1;
+        self.manifests -= usize::from(block.is_manifest());
         if group.requests.is_empty() {
             queue.groups.remove(&key);
             queue.find_head(&self.counts);
+        }
+        if queue.len == 0 {
+            self.waiting.remove(&session);
         }
         true
     }
 
     /// Forgets a session and its requests.
     pub fn drop_session(&mut self, session: SessionKey) {
-        self.sessions.remove(&session);
+        let queue = self.sessions.remove(&session).unwrap_or_default();
+        self.manifests -= queue.manifests();
+        self.waiting.remove(&session);
+        self.slots.forget(session);
     }
 
     /// Forgets the requests of one channel.
     pub fn drop_channel(&mut self, session: SessionKey, channel: ChannelId) {
         let Some(queue) = self.sessions.get_mut(&session) else { return };
+        let manifests = queue.manifests();
         queue.groups.retain(|(of, _), _| *of != channel);
+        self.manifests -= manifests - queue.manifests();
         queue.begun.retain(|(of, _)| *of != channel);
         queue.len = queue.groups.values().map(|group| group.requests.len()).sum();
         queue.find_head(&self.counts);
+        if queue.len == 0 {
+            self.waiting.remove(&session);
+        }
+    }
+
+    /// All that was served to a session has left its queue, or will never leave.
+    pub fn drained(&mut self, now: Time, session: SessionKey) {
+        self.slots.release(now, session);
     }
 
     /// Forgets how often pieces of a swarm were sent.
@@ -159,8 +190,8 @@ impl Uploads {
         if self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now)) {
             return None;
         }
-        let behind = self.find_ready(can_send)?;
-        self.clock = behind;
+        let behind = self.find_ready(now, can_send)?;
+        self.clock = self.clock.max(behind);
         loop {
             let session = self.first_ready(behind + QUANTUM)?;
             let queue = self.sessions.get_mut(&session)?;
@@ -173,6 +204,11 @@ impl Uploads {
             }
             let (swarm, request) = queue.take(key, rank, &mut self.counts)?;
             queue.served += u64::from(request.len);
+            if queue.len == 0 {
+                self.waiting.remove(&session);
+            }
+            self.manifests -= usize::from(request.block.is_manifest());
+            self.slots.handed(now, session, u64::from(request.len));
             self.last = Some(session);
             if let Some(bucket) = &mut self.bucket {
                 bucket.take(now, u64::from(request.len));
@@ -193,22 +229,49 @@ impl Uploads {
     }
 
     /// Collects the sessions that can be served; where the one furthest behind stands.
-    fn find_ready(&mut self, can_send: &mut dyn FnMut(SessionKey) -> bool) -> Option<u64> {
+    fn find_ready(
+        &mut self,
+        now: Time,
+        can_send: &mut dyn FnMut(SessionKey) -> bool,
+    ) -> Option<u64> {
         self.ready.clear();
-        let mut behind: Option<u64> = None;
-        for (key, queue) in &mut self.sessions {
-            if queue.len == 0 {
-                continue;
-            }
-            if can_send(*key) {
-                self.ready.push(*key);
-                behind = Some(behind.map_or(queue.served, |least| least.min(queue.served)));
-            } else {
-                // Who can't take its turn does not save it up.
-                queue.served = queue.served.max(self.clock);
-            }
+        let mut free = self.slots.is_open();
+        let others = self.waiting.iter().any(|session| !self.slots.holds(*session));
+        if !free && others {
+            self.slots.all_held(now);
+            free = self.slots.is_open();
         }
-        behind
+        if free || !others {
+            for key in &self.waiting {
+                let Some(queue) = self.sessions.get_mut(key) else { continue };
+                if can_send(*key) {
+                    self.ready.push(*key);
+                } else {
+                    // Who can't take its turn does not save it up.
+                    queue.served = queue.served.max(self.clock);
+                }
+            }
+        } else {
+            self.find_begun(can_send);
+        }
+        if free && self.ready.is_empty() {
+            self.slots.not_needed();
+        }
+        self.ready.iter().filter_map(|at| self.sessions.get(at)).map(|queue| queue.served).min()
+    }
+
+    /// Without a free slot: pieces that were begun are finished, and manifests are no matter of slots.
+    fn find_begun(&mut self, can_send: &mut dyn FnMut(SessionKey) -> bool) {
+        let class = |key: &SessionKey| {
+            let (rank, _) = self.sessions.get(key)?.head?;
+            Some(rank.class)
+        };
+        let holders = self.slots.holders().filter(|key| class(key) == Some(Class::Begun));
+        self.ready.extend(holders.filter(|key| can_send(*key)));
+        if self.manifests > 0 {
+            let others = self.waiting.iter().filter(|key| class(key) == Some(Class::Manifest));
+            self.ready.extend(others.copied().filter(|key| can_send(*key)));
+        }
     }
 
     fn first_ready(&self, limit: u64) -> Option<SessionKey> {
@@ -227,6 +290,11 @@ impl Uploads {
 }
 
 impl Queue {
+    fn manifests(&self) -> usize {
+        let groups = self.groups.iter().filter(|((_, piece), _)| *piece == MANIFEST_PIECE);
+        groups.map(|(_, group)| group.requests.len()).sum()
+    }
+
     fn rank(&self, key: PieceKey, counts: &Counts) -> Option<Rank> {
         let group = self.groups.get(&key)?;
         let arrival = group.arrival;

@@ -1,0 +1,188 @@
+//! How many sessions are served at the same time.
+//!
+//! Nobody can pass on half a piece. A piece that shares the way out with a hundred others takes a hundred
+//! times as long until its receiver begins to help, so only a few sessions are served at a time: just
+//! enough to fill the way out. Nobody tells how many those are. A session holds a slot while bytes that it
+//! was handed have not gone to the system; if more slots make more bytes go, they stay, and if not, they
+//! close again.
+//!
+//! Knows sessions, bytes and times only. Invariant L1: who holds a slot was handed bytes that did not go
+//! yet.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reactor::Time;
+
+use super::SessionKey;
+
+/// The system still has some bytes to send when the next session's turn comes.
+const MIN_SLOTS: usize = 1;
+/// More than any swarm needs; a bound for what a misjudged measurement can do.
+const MAX_SLOTS: usize = 4_096;
+/// Who was handed bytes, and sees so many times as many go to each of the others before its own are gone,
+/// is slower than we are: its slot is open to somebody else meanwhile.
+const OVERTAKEN: u64 = 4;
+/// A rate is measured over so many bytes per slot, or over the longest time if they are fewer.
+const MEASURED_PER_SLOT: u64 = 1 << 20;
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(4);
+/// So much goes to each further session at once, into the system's buffer and no farther.
+const BUFFERED: u64 = 256 << 10;
+/// When nothing at all has gone for so long, whoever holds the slots does not read.
+const STALLED: Duration = Duration::from_millis(500);
+/// Pause before the next attempt after one that changed nothing; doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(4);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Holder {
+    /// Handed and not gone.
+    bytes: u64,
+    /// What had gone to all when it was handed the first of them.
+    since: u64,
+}
+
+/// Who is being served.
+#[derive(Debug)]
+pub(super) struct Slots {
+    holders: BTreeMap<SessionKey, Holder>,
+    count: usize,
+    /// Bytes that went, to all.
+    gone: u64,
+    /// When some of them last did, or the first were handed.
+    progress: Time,
+    /// The measurement that goes on: since when, and what had gone before.
+    epoch: Option<(Time, u64)>,
+    attempt: Option<Attempt>,
+    /// The next attempt is to do with fewer.
+    downwards: bool,
+    next_attempt: Time,
+    pause: Duration,
+}
+
+/// Another number of slots, tried to see whether the rate follows.
+#[derive(Debug)]
+struct Attempt {
+    from: usize,
+    /// Bytes per second with so many.
+    rate: u128,
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Self {
+            holders: BTreeMap::new(),
+            count: MIN_SLOTS,
+            gone: 0,
+            progress: Time::ZERO,
+            epoch: None,
+            attempt: None,
+            downwards: false,
+            next_attempt: Time::ZERO,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Whether somebody who holds no slot may be served.
+    pub(super) fn is_open(&self) -> bool {
+        let share = OVERTAKEN * self.holders.len() as u64;
+        let counts = |holder: &&Holder| self.gone - holder.since <= share * holder.bytes;
+        self.holders.values().filter(counts).count() < self.count
+    }
+
+    pub(super) fn holds(&self, session: SessionKey) -> bool {
+        self.holders.contains_key(&session)
+    }
+
+    pub(super) fn holders(&self) -> impl Iterator<Item = SessionKey> + '_ {
+        self.holders.keys().copied()
+    }
+
+    /// `bytes` were handed to a session: it holds a slot until all that it was handed is gone.
+    pub(super) fn handed(&mut self, now: Time, session: SessionKey, bytes: u64) {
+        if self.holders.is_empty() {
+            self.progress = now;
+        }
+        let since = self.gone;
+        self.holders.entry(session).or_insert(Holder { bytes: 0, since }).bytes += bytes;
+    }
+
+    /// All that a session was handed has gone to the system, or will never go.
+    pub(super) fn release(&mut self, now: Time, session: SessionKey) {
+        if let Some(holder) = self.holders.remove(&session) {
+            self.gone += holder.bytes;
+            self.progress = now;
+        }
+    }
+
+    /// A session is gone, and what it was handed.
+    pub(super) fn forget(&mut self, session: SessionKey) {
+        self.holders.remove(&session);
+    }
+
+    /// There is nobody to serve, though there is a slot: nothing can be learned from the rate.
+    pub(super) fn not_needed(&mut self) {
+        self.epoch = None;
+        if let Some(attempt) = self.attempt.take() {
+            self.count = attempt.from;
+        }
+    }
+
+    /// All slots are held, and others wait: whether that is the right number shows over time.
+    pub(super) fn all_held(&mut self, now: Time) {
+        if now.since(self.progress) >= STALLED {
+            self.progress = now;
+            (self.epoch, self.attempt) = (None, None);
+            self.count = (self.count + 1).min(MAX_SLOTS);
+        }
+        let Some((since, before)) = self.epoch else {
+            self.epoch = Some((now, self.gone));
+            return;
+        };
+        let (elapsed, gone) = (now.since(since), self.gone - before);
+        let enough = gone >= MEASURED_PER_SLOT * self.count as u64 && elapsed >= SHORTEST;
+        if !enough && elapsed < LONGEST {
+            return;
+        }
+        self.epoch = Some((now, self.gone));
+        let further =
+            self.attempt.as_ref().map_or(0, |attempt| self.count.saturating_sub(attempt.from));
+        let gone = gone.saturating_sub(BUFFERED * further as u64);
+        self.measured(now, u128::from(gone) * 1_000_000_000 / elapsed.as_nanos().max(1));
+    }
+
+    fn measured(&mut self, now: Time, rate: u128) {
+        if let Some(attempt) = self.attempt.take() {
+            // More are worth it if the rate follows at least half of the way; fewer if it stays.
+            let more = self.count > attempt.from;
+            let worth_it = if more {
+                let (count, from) = (self.count as u128, attempt.from as u128);
+                rate * 2 * from >= attempt.rate * (from + count)
+            } else {
+                rate * 10 >= attempt.rate * 9
+            };
+            if !worth_it {
+                self.count = attempt.from;
+            }
+            // Few that do as well are better than many: after more were of no use, fewer are tried.
+            self.downwards = self.count > MIN_SLOTS && more != worth_it;
+            if worth_it || self.downwards {
+                (self.next_attempt, self.pause) = (now, FIRST_PAUSE);
+            } else {
+                self.next_attempt = now + self.pause;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            }
+            return;
+        }
+        if now < self.next_attempt {
+            return;
+        }
+        self.attempt = Some(Attempt { from: self.count, rate });
+        self.count = if self.downwards {
+            self.count - self.count.div_ceil(4)
+        } else {
+            (self.count + self.count.div_ceil(2)).min(MAX_SLOTS)
+        };
+    }
+}
