@@ -145,13 +145,16 @@ local function left(c)
 end
 
 local function take(c, size, name)
-  if size > left(c) then error({ swp = name .. ": " .. size .. " bytes expected, " .. left(c) .. " left" }) end
+  if size > left(c) then
+    error({ swp = "MALFORMED: " .. name .. ": " .. size .. " bytes expected, " .. left(c) .. " left" })
+  end
   c.at = c.at + size
   return c.at - size
 end
 
-local function check(holds, problem)
-  if not holds then error({ swp = problem }) end
+-- Fails the frame; what it says begins with the code of the BYE that is the answer.
+local function check(holds, problem, code)
+  if not holds then error({ swp = (code or "MALFORMED") .. ": " .. problem }) end
 end
 
 local function range(c, at, size)
@@ -236,7 +239,7 @@ function structs.Tlv(c)
   local tag = uint(c, "tlv.tag", 2)
   local len = uint(c, "tlv.len", 2)
   raw(c, "tlv.value", len)
-  check(tag >= 0x8000 or tag == 3, "tlv.tag: unknown, and must be understood")
+  if tag < 0x8000 and not (tag == 3) then c.unknown_tag = tag end
   return tag
 end
 
@@ -306,6 +309,7 @@ messages[0x01] = { name = "HELLO", min = 28, max = 1024, read = function(c)
     before = tag
   end
   check(vmax >= vmin, "hello.vmax: below vmin")
+  check(not c.unknown_tag, "tlv.tag: unknown, and must be understood", "UNKNOWN_TYPE")
 end }
 
 messages[0x02] = { name = "BYE", min = 2, max = 256, read = function(c)
@@ -515,7 +519,7 @@ local function dissect_frame(tvb, pinfo, tree)
   local cut = tvb:len() < 4 + length
   if message then
     if length < message.min or length > message.max then
-      good, problem = false, "a length of " .. length .. " for " .. title
+      good, problem = false, "LIMIT: a length of " .. length .. " for " .. title
     elseif not cut then
       local body = length > 0 and tvb(4):tvb() or ByteArray.new():tvb("empty")
       local c = cursor(body, branch)
@@ -523,13 +527,13 @@ local function dissect_frame(tvb, pinfo, tree)
       if not ran then
         good, problem = false, type(failure) == "table" and failure.swp or tostring(failure)
       elseif left(c) > 0 then
-        good, problem = false, left(c) .. " trailing bytes"
+        good, problem = false, "MALFORMED: " .. left(c) .. " trailing bytes"
       end
     end
   elseif kind < 0x80 then
-    good, problem = false, title
+    good, problem = false, "UNKNOWN_TYPE: " .. title
   elseif length > MAX_CONTROL then
-    good, problem = false, "a length of " .. length .. " for " .. title
+    good, problem = false, "LIMIT: a length of " .. length .. " for " .. title
   end
   if good and cut then branch:append_text(" (cut by the end of the stream)") end
   if not good then branch:add_proto_expert_info(malformed, problem) end

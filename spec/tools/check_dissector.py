@@ -83,13 +83,13 @@ def compare(shown: list[dissect.Frame], raw: bytes) -> str | None:
         return f"{len(shown)} frames instead of {len(events)}"
     bad = [frame for frame in shown[len(events) :] if frame.malformed]
     if error in MARKED:
-        marked = len(shown) > len(events) and shown[len(events)].malformed
-        return None if marked else f"{error} is not marked"
+        marked = len(shown) > len(events) and shown[len(events)].malformed or ""
+        return None if marked.startswith(f"{error}: ") else f"{error} is marked as {marked or 'nothing'}"
     return f"marked without an error: {bad[0].malformed}" if bad else None
 
 
-def check_vectors(folder: Path) -> tuple[int, int]:
-    path, sent = folder / "vectors.pcap", talks()
+def check_streams(folder: Path, sent: list[tuple[str, list[bytes]]]) -> tuple[int, int]:
+    path = folder / "streams.pcap"
     capture(path, [segments for _, segments in sent])
     shown = defaultdict(list)
     for frame in dissect.frames(path):
@@ -122,7 +122,7 @@ def check_capture(path: Path) -> tuple[int, int]:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        talked, differences = check_vectors(Path(folder))
+        talked, differences = check_streams(Path(folder), talks())
     seen = 0
     captures = sorted((SPEC_DIR / "captures").glob("*.pcap"))
     for path in captures:

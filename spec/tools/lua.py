@@ -32,13 +32,16 @@ local function left(c)
 end
 
 local function take(c, size, name)
-  if size > left(c) then error({{ swp = name .. ": " .. size .. " bytes expected, " .. left(c) .. " left" }}) end
+  if size > left(c) then
+    error({{ swp = "MALFORMED: " .. name .. ": " .. size .. " bytes expected, " .. left(c) .. " left" }})
+  end
   c.at = c.at + size
   return c.at - size
 end
 
-local function check(holds, problem)
-  if not holds then error({{ swp = problem }}) end
+-- Fails the frame; what it says begins with the code of the BYE that is the answer.
+local function check(holds, problem, code)
+  if not holds then error({{ swp = (code or "MALFORMED") .. ": " .. problem }}) end
 end
 
 local function range(c, at, size)
@@ -137,7 +140,7 @@ local function dissect_frame(tvb, pinfo, tree)
   local cut = tvb:len() < 4 + length
   if message then
     if length < message.min or length > message.max then
-      good, problem = false, "a length of " .. length .. " for " .. title
+      good, problem = false, "LIMIT: a length of " .. length .. " for " .. title
     elseif not cut then
       local body = length > 0 and tvb(4):tvb() or ByteArray.new():tvb("empty")
       local c = cursor(body, branch)
@@ -145,13 +148,13 @@ local function dissect_frame(tvb, pinfo, tree)
       if not ran then
         good, problem = false, type(failure) == "table" and failure.swp or tostring(failure)
       elseif left(c) > 0 then
-        good, problem = false, left(c) .. " trailing bytes"
+        good, problem = false, "MALFORMED: " .. left(c) .. " trailing bytes"
       end
     end
   elseif kind < 0x80 then
-    good, problem = false, title
+    good, problem = false, "UNKNOWN_TYPE: " .. title
   elseif length > MAX_CONTROL then
-    good, problem = false, "a length of " .. length .. " for " .. title
+    good, problem = false, "LIMIT: a length of " .. length .. " for " .. title
   end
   if good and cut then branch:append_text(" (cut by the end of the stream)") end
   if not good then branch:add_proto_expert_info(malformed, problem) end
@@ -321,7 +324,8 @@ def checks(name: str, spec: dict) -> list[str]:
 
 
 JOINED = {
-    "hello": ['check(vmax >= vmin, "hello.vmax: below vmin")'],
+    "hello": ['check(vmax >= vmin, "hello.vmax: below vmin")',
+              'check(not c.unknown_tag, "tlv.tag: unknown, and must be understood", "UNKNOWN_TYPE")'],
     "bitmap": ['check(manifest_len > 0 or (piece_count == 0 and kind == 0), "bitmap: pieces without a manifest")'],
 }
 
@@ -338,7 +342,7 @@ def dissector() -> str:
     lines.append(BODY.format().rstrip("\n"))
     for name, fields in SPEC["struct"].items():
         critical = [f"tag == {row['tag']}" for row in SPEC["tlvs"].values() if row["tag"] < 0x8000]
-        known = f'check(tag >= 0x8000 or {" or ".join(critical)}, "tlv.tag: unknown, and must be understood")'
+        known = f'if tag < 0x8000 and not ({" or ".join(critical)}) then c.unknown_tag = tag end'
         tail = [known, "return tag"] if name == "Tlv" else []
         lines += ["", *reader(f"function structs.{name}(c)", name.lower(), fields, tail)]
     for t in SPEC["type"]:

@@ -1,160 +1,20 @@
 //! Every vector of `spec/vectors/` and every example of `spec/PROTOCOL.md`, through the public doors of
 //! the protocol crate: what comes out, or the code of the error and the rule it names, must be what the
-//! spec's own codec says. Frames are fed whole and one byte at a time.
+//! spec's own codec says. Frames are fed whole and one byte at a time. [`mutations`] compares the codecs on
+//! frames that no vector has.
 
 mod message_json;
+mod mutations;
+mod reading;
 
-use std::io::{Seek as _, Write as _};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use message_json::{block, describe, hex, with};
-use protocol::message::DataHead;
+use message_json::hex;
 use protocol::{
-    DecodeError, EntryKind, FrameReader, Holding, Incoming, Manifest, Message, Metafile, ObjectId,
-    PieceSet, SafePath,
+    DecodeError, EntryKind, Holding, Manifest, Message, Metafile, ObjectId, PieceSet, SafePath,
 };
+use reading::{Reading, Seen, bytes_of, document, read, rows, spec, text, unhex, whole};
 use serde_json::{Value, json};
-
-fn spec(path: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec").join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn document(name: &str) -> Value {
-    serde_json::from_str(&spec(&format!("vectors/{name}.json"))).expect("vectors are JSON")
-}
-
-fn rows<'v>(document: &'v Value, list: &str) -> &'v [Value] {
-    let rows = document[list].as_array().unwrap_or_else(|| panic!("no list {list}"));
-    assert!(rows.len() > 5, "{list} has only {} vectors", rows.len());
-    rows
-}
-
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value[key].as_str().unwrap_or_else(|| panic!("no text {key} in {value}"))
-}
-
-fn unhex(digits: &str) -> Vec<u8> {
-    let digits: Vec<u8> = digits.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    assert!(digits.len().is_multiple_of(2), "an odd number of hex digits");
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = str::from_utf8(pair).expect("hex is ASCII");
-        u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("{pair} is not hex"))
-    });
-    pairs.collect()
-}
-
-/// The bytes of a vector: `hex`, or `parts` that are repeated.
-fn bytes_of(vector: &Value) -> Vec<u8> {
-    let Some(parts) = vector["parts"].as_array() else {
-        return unhex(text(vector, "hex"));
-    };
-    let piece = |part: &Value| {
-        let times = part[1].as_u64().and_then(|n| usize::try_from(n).ok()).expect("a count");
-        unhex(part[0].as_str().expect("hex")).repeat(times)
-    };
-    parts.iter().flat_map(piece).collect()
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Seen {
-    Message(Message),
-    Skipped(u8),
-    Data(DataHead, Vec<u8>),
-}
-
-impl Seen {
-    fn name(&self) -> String {
-        match self {
-            Self::Message(message) => describe(message).0.to_owned(),
-            Self::Skipped(kind) => format!("SKIPPED {kind:#04x}"),
-            Self::Data(..) => "DATA".to_owned(),
-        }
-    }
-
-    fn fields(&self) -> Value {
-        match self {
-            Self::Message(message) => describe(message).1,
-            Self::Skipped(kind) => json!({"type": kind}),
-            Self::Data(head, bytes) => with(block(&head.block), json!({"bytes": hex(bytes)})),
-        }
-    }
-
-    /// The frame again, from what was understood of it.
-    fn encode(&self) -> Option<Vec<u8>> {
-        match self {
-            Self::Message(message) => Some(message.to_frame()),
-            Self::Skipped(_) => None,
-            Self::Data(head, bytes) => Some([&head.to_frame_head()[..], bytes].concat()),
-        }
-    }
-}
-
-/// All that a reader makes of a stream.
-#[derive(Debug, PartialEq)]
-struct Reading {
-    seen: Vec<Seen>,
-    error: Option<DecodeError>,
-    at_boundary: bool,
-}
-
-impl Reading {
-    /// The name of the closing code, "CLOSE" where nothing may be sent, or `None`.
-    fn code(&self) -> Option<String> {
-        let error = self.error.as_ref()?;
-        Some(error.code().map_or_else(|| "CLOSE".to_owned(), |code| code.to_string()))
-    }
-}
-
-/// Feeds `chunks` in order, after a HELLO unless they are the `first` bytes of a connection.
-fn read<'c>(first: bool, chunks: impl Iterator<Item = &'c [u8]>) -> Reading {
-    let mut reader = FrameReader::new();
-    if !first {
-        let hello = unhex("0100001cd353575001010100000102030405060708090a0b0c0d0e0f23290200");
-        let greeted = reader.next(&mut hello.as_slice());
-        assert!(matches!(greeted, Ok(Some(Incoming::Message(Message::Hello(_))))), "{greeted:?}");
-    }
-    let mut seen = Vec::new();
-    for mut chunk in chunks {
-        loop {
-            match reader.next(&mut chunk) {
-                Ok(Some(incoming)) => keep(&mut seen, incoming),
-                Ok(None) => break,
-                Err(error) => return Reading { seen, error: Some(error), at_boundary: false },
-            }
-        }
-        assert!(chunk.is_empty(), "the reader left bytes that it wants no more of");
-    }
-    let cut_data =
-        matches!(seen.last(), Some(Seen::Data(head, bytes)) if bytes.len() < head.len as usize);
-    if cut_data {
-        seen.pop();
-    }
-    Reading { seen, error: None, at_boundary: reader.at_boundary() }
-}
-
-/// Adds what came; parts of one DATA become one.
-fn keep(seen: &mut Vec<Seen>, incoming: Incoming<'_>) {
-    match incoming {
-        Incoming::Message(message) => seen.push(Seen::Message(message)),
-        Incoming::Skipped { kind } => seen.push(Seen::Skipped(kind)),
-        Incoming::Data { head, offset: 0, bytes } => seen.push(Seen::Data(head, bytes.to_vec())),
-        Incoming::Data { head, offset, bytes } => match seen.last_mut() {
-            Some(Seen::Data(before, so_far)) => {
-                assert_eq!(*before, head, "the parts of one DATA name one block");
-                assert_eq!(so_far.len(), offset as usize, "the parts of a DATA are in order");
-                so_far.extend_from_slice(bytes);
-            }
-            other => panic!("the rest of a DATA after {other:?}"),
-        },
-    }
-}
-
-fn whole(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::once(bytes)
-}
 
 /// A field's error names one of the rules that the vector is about.
 fn assert_rule(vector: &Value, rule: &str) {
@@ -392,92 +252,6 @@ fn holdings_have_the_digest_of_the_spec() {
         });
         assert_eq!(json!(protocol::holdings_digest(holdings)), vector["digest"], "{vector}");
     }
-}
-
-/// A small generator: the same mutations in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 16).expect("48 bits") % limit
-    }
-}
-
-/// One to three changes: a bit, a byte, a byte more or less, the length in the header.
-fn mutate(dice: &mut Dice, frame: &mut Vec<u8>) {
-    for _ in 0..=dice.below(3) {
-        let at = dice.below(frame.len());
-        match dice.below(6) {
-            0 => frame[at] ^= 1 << dice.below(8),
-            1 => frame[at] = [0, 1, 2, 0x7F, 0x80, 0xFF][dice.below(6)],
-            2 => frame.insert(at, u8::try_from(dice.below(256)).expect("a byte")),
-            3 if frame.len() > 1 => drop(frame.remove(at)),
-            4 => frame.truncate(at.max(1)),
-            _ => {
-                // A header that tells the truth lets more get past it.
-                let len = u32::try_from(frame.len().saturating_sub(4)).expect("short");
-                if let Some(header) = frame.get_mut(1..4) {
-                    header.copy_from_slice(&len.to_be_bytes()[1..]);
-                }
-            }
-        }
-    }
-}
-
-// Two codecs that were written apart, on frames that nobody thought of.
-#[test]
-fn mutated_frames_mean_the_same_to_both_codecs() {
-    let vectors = document("frames");
-    let vectors = rows(&vectors, "vectors").iter().filter(|v| v["type"].is_string());
-    let good: Vec<Vec<u8>> = vectors.map(bytes_of).filter(|bytes| bytes.len() < 2_000).collect();
-    let hello = &good[1];
-    assert_eq!(hello[0], 1, "the second vector is a HELLO");
-    let mut dice = Dice(0x5357_5031_5357_5031);
-    let mut streams = Vec::new();
-    for round in 0..12_000 {
-        let mut frame = good[round % good.len()].clone();
-        mutate(&mut dice, &mut frame);
-        let tail = &good[dice.below(good.len())];
-        streams.push(match round % 3 {
-            0 => [&frame[..], tail].concat(),
-            1 => [&hello[..], &frame].concat(),
-            _ => [&hello[..], &frame, tail].concat(),
-        });
-    }
-    let verdicts = ask_python(&streams);
-    assert_eq!(verdicts.len(), streams.len());
-    let mut refused = 0;
-    for (stream, verdict) in streams.iter().zip(&verdicts) {
-        let reading = read(true, whole(stream));
-        let names: Vec<String> = reading.seen.iter().map(Seen::name).collect();
-        let end = reading
-            .code()
-            .unwrap_or_else(|| if reading.at_boundary { "-".to_owned() } else { "cut".to_owned() });
-        refused += usize::from(reading.error.is_some());
-        let again: Vec<u8> = reading.seen.iter().filter_map(Seen::encode).flatten().collect();
-        let ours = format!("{} | {end} {}", names.join(" "), hex(&again));
-        assert_eq!(ours.trim(), verdict, "{}", hex(stream));
-    }
-    assert!(refused > 3_000 && refused < 11_000, "{refused} were refused: poor mutations");
-}
-
-fn ask_python(streams: &[Vec<u8>]) -> Vec<String> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../spec/tools/judge.py");
-    let mut lines = tempfile::tempfile().expect("a temporary file");
-    for stream in streams {
-        writeln!(lines, "{}", hex(stream)).expect("room for a few megabytes");
-    }
-    lines.rewind().expect("a file can be read from its start");
-    let output = Command::new("python3").arg(script).stdin(Stdio::from(lines)).output();
-    let output =
-        output.unwrap_or_else(|error| panic!("python3: {error}; install Python 3.11 or later"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "judge.py: {}\n{errors}", output.status);
-    let text = String::from_utf8(output.stdout).expect("ASCII");
-    text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 #[test]
