@@ -138,18 +138,23 @@ impl Fetch {
     /// Hashes pieces, and writes those that are right.
     pub(super) fn store(&self, pieces: Vec<(PieceIndex, Vec<u8>)>) -> Vec<StoredPiece> {
         let digests = digests(&pieces);
+        let mut written = Vec::with_capacity(pieces.len());
         let store = |((piece, data), digest): ((_, Vec<u8>), _)| {
-            let outcome = self.store_one(piece, &data, digest);
+            let outcome = self.write(piece, &data, digest, &mut written);
             StoredPiece { piece, data, outcome }
         };
-        pieces.into_iter().zip(digests).map(store).collect()
+        let outcomes = pieces.into_iter().zip(digests).map(store).collect();
+        self.note_stored(&written);
+        outcomes
     }
 
-    fn store_one(
+    /// Writes a piece if its digest is right, and adds it to `written`, with its file.
+    fn write(
         &self,
         piece: PieceIndex,
         data: &[u8],
         digest: Digest,
+        written: &mut Vec<(PieceIndex, usize)>,
     ) -> Result<StoreOutcome, StorageError> {
         let (span, file) = self.place_of(piece)?;
         let right = self.spec.manifest.piece_hash(piece);
@@ -167,7 +172,7 @@ impl Fetch {
         handle
             .write_all_at(data, span.offset)
             .map_err(|cause| refused(&format!("write piece {}", piece.get()), &path, &cause))?;
-        self.note_stored(piece, span.file);
+        written.push((piece, span.file));
         Ok(StoreOutcome::Stored)
     }
 
@@ -184,14 +189,15 @@ impl Fetch {
         })
     }
 
-    fn note_stored(&self, piece: PieceIndex, file: usize) {
+    fn note_stored(&self, written: &[(PieceIndex, usize)]) {
         let mut state = self.state();
-        if state.count(piece, file)
-            && let Some(journal) = &mut state.journal
-            && let Err(cause) = journal.append(Fact::Written, &[piece])
+        let news = written.iter().filter(|(piece, file)| state.count(*piece, *file));
+        let news: Vec<PieceIndex> = news.map(|(piece, _)| *piece).collect();
+        if let Some(journal) = state.journal.as_mut().filter(|_| !news.is_empty())
+            && let Err(cause) = journal.append(Fact::Written, &news)
         {
-            // The piece is there all the same; without the note, a crash loses it at worst.
-            log::debug!("could not note piece {} in the journal: {cause}", piece.get());
+            // The pieces are there all the same; without the note, a crash loses them at worst.
+            log::debug!("could not note {} pieces in the journal: {cause}", news.len());
         }
     }
 

@@ -131,8 +131,10 @@ impl Step<'_> {
         let path = &job.path;
         let file = self.fs.open(path).map_err(|cause| gone_or(refused("open it", path, &cause)))?;
         still_as(&*file, path, &job.stamp)?;
-        file.advise(Advice::Sequential);
         let (len, size) = (job.stamp.len, piece_size(job));
+        if len > READ as u64 {
+            file.advise(Advice::Sequential);
+        }
         while state.offset < len {
             if self.budget == 0 {
                 return Ok(false);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reactor::{FileStamp, Source};
 use rustix::fs::{
@@ -124,7 +124,11 @@ impl Folder for OsFolder {
                 (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, mode)
             }
         };
-        regular(self.root.open(path, flags | common, Mode::from_raw_mode(mode))?)
+        let fd = self.root.open(path, flags | common, Mode::from_raw_mode(mode))?;
+        match how {
+            Open::New { .. } => Ok(Arc::new(OsFile { file: File::from(fd) })),
+            Open::Read | Open::Write => regular(fd),
+        }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -300,12 +304,18 @@ fn kind_of(kind: std::fs::FileType) -> Kind {
     }
 }
 
+/// The user who runs this process; asked for once, because it is compared for every file.
+fn our_user() -> u32 {
+    static USER: OnceLock<u32> = OnceLock::new();
+    *USER.get_or_init(|| rustix::process::geteuid().as_raw())
+}
+
 fn meta_of(found: &Metadata) -> Meta {
     Meta {
         kind: kind_of(found.file_type()),
         stamp: FileStamp::of(found),
         allocated: found.blocks().saturating_mul(512),
         executable: found.permissions().mode() & 0o111 != 0,
-        ours: found.uid() == rustix::process::geteuid().as_raw(),
+        ours: found.uid() == our_user(),
     }
 }
