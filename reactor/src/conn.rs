@@ -12,7 +12,7 @@ use mio::net::TcpStream;
 use rustix::io::Errno;
 
 use crate::options::SLICES_PER_WRITE;
-use crate::send_queue::{FailedRange, SendQueue};
+use crate::send_queue::{ColdRange, FailedRange, SendQueue};
 use crate::{CloseCause, ConnId};
 
 /// A connection or an attempt at one. Created by `Conns::insert`, which also ends it.
@@ -98,7 +98,11 @@ impl Conn {
         let fin_due = self.finishing && !self.local_finished;
         self.open
             && self.broken.is_none()
-            && if self.queue.is_empty() { fin_due } else { self.writable }
+            && if self.queue.is_empty() {
+                fin_due
+            } else {
+                self.writable && !self.queue.is_waiting()
+            }
     }
 
     /// Whether more may be queued: not after the machine finished its direction or writing failed.
@@ -129,18 +133,20 @@ impl Conn {
     }
 
     /// Writes up to `budget` bytes of the queue, which is not empty, and adds what was written to
-    /// `written`. Ranges that can't be sent are removed and listed in `failed`.
+    /// `written`. Ranges that can't be sent are removed and listed in `failed`; one that has to be brought
+    /// into memory first is left in `cold`.
     pub(crate) fn write(
         &mut self,
         budget: usize,
         written: &mut usize,
         failed: &mut Vec<FailedRange>,
+        cold: &mut Option<ColdRange>,
     ) -> Writing {
         // One entry at a time after a fault, to find out whose it is.
         let mut entries_max = usize::MAX;
         let mut left = budget;
         while left > 0 {
-            let good = self.queue.check(left, entries_max, failed);
+            let good = self.queue.check(left, entries_max, failed, cold);
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let filled = self.queue.slices(good, left, &mut slices);
             let result = match filled {
@@ -175,6 +181,9 @@ impl Conn {
             }
             if self.queue.is_empty() {
                 return Writing::Emptied;
+            }
+            if cold.is_some() || self.queue.is_waiting() {
+                return Writing::More;
             }
         }
         Writing::More

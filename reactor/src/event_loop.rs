@@ -22,7 +22,7 @@ use crate::listener::{Backoff, Listener};
 use crate::options::{EVENTS_PER_POLL, WAIT_MAX};
 use crate::send_queue::FailedRange;
 use crate::signals::Signals;
-use crate::tasks::TaskPool;
+use crate::tasks::{Job, TaskPool};
 use crate::token::Target;
 use crate::{
     Action, Actions, ConnId, ConnectError, Event, Machine, Options, Stats, TaskRunner, Time,
@@ -333,11 +333,7 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
                     self.remove(token, reason);
                 }
             }
-            Action::Run { id, task } => {
-                if let Err(error) = self.tasks.submit(id, task) {
-                    self.failure = Some(error);
-                }
-            }
+            Action::Run { id, task } => self.submit(Job::Task(id, task)),
             Action::Exit => self.life = Life::Leaving(self.now + self.options.exit_flush),
         }
     }

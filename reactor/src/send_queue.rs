@@ -4,7 +4,10 @@
 //! leave as addresses in [`IoSlice`]s.
 //!
 //! Invariant S1: no byte of a range's header leaves before its source was found unchanged in the same
-//! write. Invariant S2: an entry of which a byte has left is only removed when all of it has.
+//! write. Invariant S2: an entry of which a byte has left is only removed when all of it has. Invariant
+//! S3: no byte of a range's header leaves before its data was seen in memory, or brought there: the loop
+//! must not wait for a disk. (What is forgotten again between that and the end of the write still makes it
+//! wait; the system forgets what was used longest ago.)
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -15,6 +18,20 @@ use crate::{RangeError, RangeTag, Source};
 
 /// A range that could not be sent while the stream stayed intact.
 pub(crate) type FailedRange = (RangeTag, RangeError);
+
+/// A range to be brought into memory.
+#[derive(Debug)]
+pub(crate) struct ColdRange {
+    source: Source,
+    range: Range<usize>,
+}
+
+impl ColdRange {
+    /// Does it; blocks.
+    pub(crate) fn load(&self) {
+        self.source.load(&self.range);
+    }
+}
 
 /// Entries in the order in which they leave.
 #[derive(Debug, Default)]
@@ -27,7 +44,16 @@ pub(crate) struct SendQueue {
 #[derive(Debug)]
 enum Entry {
     Bytes(Vec<u8>),
-    Range { tag: RangeTag, header: Vec<u8>, source: Source, range: Range<usize> },
+    Range { tag: RangeTag, header: Vec<u8>, source: Source, range: Range<usize>, data: Data },
+}
+
+/// Where the data of a range is, as far as we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    Unknown,
+    /// On its way into memory.
+    Loading,
+    InMemory,
 }
 
 impl Entry {
@@ -45,6 +71,20 @@ impl Entry {
             return Some((*tag, RangeError::OutOfBounds));
         }
         (!source.is_unchanged()).then_some((*tag, RangeError::Changed))
+    }
+
+    /// Looks whether the data is in memory. If not, it is to be brought there first.
+    fn look(&mut self) -> Option<ColdRange> {
+        let Self::Range { source, range, data: data @ Data::Unknown, .. } = self else {
+            return None;
+        };
+        let resident = source.is_resident(range);
+        *data = if resident { Data::InMemory } else { Data::Loading };
+        (!resident).then(|| ColdRange { source: source.clone(), range: range.clone() })
+    }
+
+    fn is_loading(&self) -> bool {
+        matches!(self, Self::Range { data: Data::Loading, .. })
     }
 
     /// The parts that are to leave, in order.
@@ -76,7 +116,7 @@ impl SendQueue {
         // A bound that does not fit an address is far outside of every source, and so is the maximum.
         let bound = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let range = bound(range.start)..bound(range.end);
-        self.entries.push_back(Entry::Range { tag, header, source, range });
+        self.entries.push_back(Entry::Range { tag, header, source, range, data: Data::Unknown });
     }
 
     /// Whether everything has left.
@@ -84,23 +124,43 @@ impl SendQueue {
         self.entries.is_empty()
     }
 
+    /// Whether nothing can leave before a range has been brought into memory.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.entries.front().is_some_and(Entry::is_loading)
+    }
+
+    /// The range that [`SendQueue::check`] found missing in memory has been brought there.
+    pub(crate) fn loaded(&mut self) {
+        for entry in &mut self.entries {
+            if let Entry::Range { data: data @ Data::Loading, .. } = entry {
+                *data = Data::InMemory;
+            }
+        }
+    }
+
     /// Removes the entries among the next `limit` bytes (and `entries_max` entries) that cannot be
-    /// sent, and says which. Returns how many entries are good to go.
+    /// sent, and says which. Returns how many entries are good to go; if there are fewer because a range
+    /// has to be brought into memory, that is the value of `cold` afterwards.
     pub(crate) fn check(
         &mut self,
         limit: usize,
         entries_max: usize,
         failed: &mut Vec<FailedRange>,
+        cold: &mut Option<ColdRange>,
     ) -> usize {
         let mut good = 0;
         let mut bytes = 0;
         while good < entries_max.min(SLICES_PER_WRITE / 2) && bytes < limit {
-            let Some(entry) = self.entries.get(good) else { break };
+            let Some(entry) = self.entries.get_mut(good) else { break };
             let started = good == 0 && self.sent_of_front > 0;
             if !started && let Some(failure) = entry.failure() {
                 failed.push(failure);
                 self.entries.remove(good);
                 continue;
+            }
+            *cold = entry.look();
+            if entry.is_loading() {
+                break;
             }
             bytes += entry.len();
             good += 1;
@@ -163,7 +223,7 @@ mod tests {
     fn drain(queue: &mut SendQueue, step: usize) -> (Vec<u8>, Vec<FailedRange>) {
         let (mut out, mut failed) = (Vec::new(), Vec::new());
         for _ in 0..1000 {
-            let good = queue.check(step, usize::MAX, &mut failed);
+            let good = queue.check(step, usize::MAX, &mut failed, &mut None);
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let count = queue.slices(good, step, &mut slices);
             let before = out.len();
@@ -198,6 +258,24 @@ mod tests {
             let bad = |tag| (RangeTag(tag), RangeError::OutOfBounds);
             assert_eq!(failed, [bad(2), bad(4), bad(5)]);
         }
+    }
+
+    /// Whatever the system says of a file: what is to be loaded holds back itself and what follows, once.
+    #[test]
+    fn a_range_that_is_being_loaded_holds_the_queue() {
+        let mut queue = SendQueue::default();
+        let source = Source::from_bytes(vec![1; 10]);
+        queue.push_bytes(b"first".to_vec());
+        queue.push_range(RangeTag(1), b"head".to_vec(), source, &(0..10));
+        let Some(Entry::Range { data, .. }) = queue.entries.back_mut() else { panic!() };
+        *data = Data::Loading;
+        let check =
+            |queue: &mut SendQueue| queue.check(usize::MAX, usize::MAX, &mut Vec::new(), &mut None);
+        assert_eq!((check(&mut queue), queue.is_waiting()), (1, false));
+        queue.advance(5);
+        assert_eq!((check(&mut queue), queue.is_waiting()), (0, true));
+        queue.loaded();
+        assert_eq!((check(&mut queue), queue.is_waiting()), (1, false));
     }
 
     #[test]

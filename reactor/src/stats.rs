@@ -34,6 +34,8 @@ pub struct Stats {
     pub failed_ranges: u64,
     /// Connections given up because a source failed in the middle of a range.
     pub failed_sources: u64,
+    /// Ranges that were brought into memory before they were sent.
+    pub loads: u64,
     /// Task results delivered.
     pub tasks_done: u64,
     /// How long the turns kept new events waiting.

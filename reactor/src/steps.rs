@@ -14,7 +14,7 @@ use crate::conn::{Conn, Reading, Writing};
 use crate::connect::{self, Progress};
 use crate::event_loop::{Life, Pending};
 use crate::listener::Accepted;
-use crate::tasks::Outcome;
+use crate::tasks::{Job, Outcome};
 use crate::token::ConnToken;
 use crate::{CloseCause, ConnId, ConnectError, Event, Machine, Reactor, TaskRunner};
 
@@ -32,6 +32,13 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
             Ok(_) => self.connects.add(id, self.now + self.options.connect_timeout),
             // Told in the next turn, so that a machine that tries again at once can't keep the loop.
             Err(error) => self.pending.push_back(Pending::ConnectFailed(id, error)),
+        }
+    }
+
+    /// Hands blocking work to the workers.
+    pub(crate) fn submit(&mut self, job: Job<M::Task>) {
+        if let Err(error) = self.tasks.submit(job) {
+            self.failure = Some(error);
         }
     }
 
@@ -246,8 +253,14 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
             None
         } else {
             let mut written = 0;
-            let outcome = conn.write(self.options.write_budget, &mut written, &mut failed);
+            let mut cold = None;
+            let budget = self.options.write_budget;
+            let outcome = conn.write(budget, &mut written, &mut failed, &mut cold);
             self.stats.bytes_out += written as u64;
+            if let Some(cold) = cold {
+                self.stats.loads += 1;
+                self.submit(Job::Load(id, cold));
+            }
             Some(outcome)
         };
         for (tag, error) in failed.drain(..) {
@@ -293,8 +306,15 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
                     self.stats.tasks_done += 1;
                     self.deliver(Event::TaskDone { id, result });
                 }
-                Some(Outcome::Panicked(id)) => {
-                    let text = format!("task {} panicked, which is a bug", id.0);
+                // Nobody waits any more if the connection is gone.
+                Some(Outcome::Loaded(id)) => {
+                    if let Some((token, conn)) = self.conns.by_id_mut(id) {
+                        conn.queue.loaded();
+                        self.conns.schedule(token);
+                    }
+                }
+                Some(Outcome::Panicked(what)) => {
+                    let text = format!("{what} panicked, which is a bug");
                     self.failure = Some(io::Error::other(text));
                 }
             }

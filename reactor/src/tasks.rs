@@ -1,9 +1,10 @@
-//! A machine's blocking tasks: a small pool of worker threads, the only threads there are.
+//! A machine's blocking tasks, and the loop's own reading ahead: a small pool of worker threads, the only
+//! threads there are.
 //!
 //! A result is sent first and the loop woken second, so a wake-up never finds nothing for good.
 //!
-//! Invariant K1: each task that was submitted gives one result, or one [`Outcome::Panicked`], unless
-//! the pool is stopped before the task has begun.
+//! Invariant K1: each job that was submitted gives one result, or one [`Outcome::Panicked`], unless
+//! the pool is stopped before the job has begun.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -15,15 +16,27 @@ use std::{fmt, io};
 use mio::Waker;
 
 use crate::clock::Clock;
-use crate::{Machine, TaskId, TaskRunner, Time};
+use crate::send_queue::ColdRange;
+use crate::{ConnId, Machine, TaskId, TaskRunner, Time};
+
+/// What a worker has to do.
+#[derive(Debug)]
+pub(crate) enum Job<T> {
+    /// A task of the machine.
+    Task(TaskId, T),
+    /// To bring into memory what this connection is to send. Goes before all tasks: somebody waits for it.
+    Load(ConnId, ColdRange),
+}
 
 /// What a worker has to tell.
 #[derive(Debug)]
 pub(crate) enum Outcome<T> {
     /// A task is finished.
     Done(TaskId, T),
-    /// A task panicked, which is a bug; its worker is gone.
-    Panicked(TaskId),
+    /// What this connection is to send is in memory, unless it can't be read.
+    Loaded(ConnId),
+    /// This panicked, which is a bug; its worker is gone.
+    Panicked(String),
 }
 
 /// The worker threads and what they have to do.
@@ -44,7 +57,7 @@ struct Shared<M: Machine, R> {
 }
 
 struct Jobs<T> {
-    queue: VecDeque<(TaskId, T)>,
+    queue: VecDeque<Job<T>>,
     /// Workers that wait for a job.
     idle: usize,
     stopped: bool,
@@ -116,13 +129,16 @@ impl<M: Machine, R> TaskPool<M, R> {
 }
 
 impl<M: Machine + 'static, R: TaskRunner<M>> TaskPool<M, R> {
-    /// Queues a task.
+    /// Queues a job.
     ///
     /// # Errors
     /// When no thread can be started and none is there.
-    pub(crate) fn submit(&mut self, id: TaskId, task: M::Task) -> io::Result<()> {
+    pub(crate) fn submit(&mut self, job: Job<M::Task>) -> io::Result<()> {
         let mut jobs = self.shared.jobs();
-        jobs.queue.push_back((id, task));
+        match job {
+            Job::Task(..) => jobs.queue.push_back(job),
+            Job::Load(..) => jobs.queue.push_front(job),
+        }
         let short = jobs.queue.len() > jobs.idle;
         drop(jobs);
         self.shared.available.notify_one();
@@ -147,9 +163,10 @@ impl<M: Machine + 'static, R: TaskRunner<M>> TaskPool<M, R> {
     }
 }
 
-/// Tells of a panic in the task that it was made for.
+/// Tells of a panic in the job that it was made for.
 struct PanicGuard<'a, M: Machine, R> {
-    id: TaskId,
+    what: &'static str,
+    number: u64,
     shared: &'a Shared<M, R>,
     sender: &'a Sender<Outcome<M::TaskResult>>,
 }
@@ -157,7 +174,8 @@ struct PanicGuard<'a, M: Machine, R> {
 impl<M: Machine, R> Drop for PanicGuard<'_, M, R> {
     fn drop(&mut self) {
         if thread::panicking() {
-            tell(self.shared, self.sender, Outcome::Panicked(self.id));
+            let what = format!("{} {}", self.what, self.number);
+            tell(self.shared, self.sender, Outcome::Panicked(what));
         }
     }
 }
@@ -166,16 +184,26 @@ fn work<M: Machine, R: TaskRunner<M>>(
     shared: &Shared<M, R>,
     sender: &Sender<Outcome<M::TaskResult>>,
 ) {
-    while let Some((id, task)) = next_job(shared) {
-        let guard = PanicGuard { id, shared, sender };
-        let result = shared.runner.run(task);
+    while let Some(job) = next_job(shared) {
+        let (what, number) = match &job {
+            Job::Task(id, _) => ("task", id.0),
+            Job::Load(conn, _) => ("reading ahead for connection", conn.0),
+        };
+        let guard = PanicGuard { what, number, shared, sender };
+        let outcome = match job {
+            Job::Task(id, task) => Outcome::Done(id, shared.runner.run(task)),
+            Job::Load(conn, cold) => {
+                cold.load();
+                Outcome::Loaded(conn)
+            }
+        };
         drop(guard);
-        tell(shared, sender, Outcome::Done(id, result));
+        tell(shared, sender, outcome);
     }
 }
 
 /// Waits for a job; `None` when there will be no more.
-fn next_job<M: Machine, R>(shared: &Shared<M, R>) -> Option<(TaskId, M::Task)> {
+fn next_job<M: Machine, R>(shared: &Shared<M, R>) -> Option<Job<M::Task>> {
     let mut jobs = shared.jobs();
     loop {
         if jobs.stopped {
