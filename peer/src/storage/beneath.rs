@@ -148,4 +148,43 @@ mod tests {
             assert!(root.parent(Path::new("a/link/x")).is_err());
         }
     }
+
+    #[test]
+    fn a_folder_that_becomes_a_link_is_not_followed_with_either_way_of_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, outside) = (dir.path().join("inside"), dir.path().join("outside"));
+        fs::create_dir_all(inside.join("a/b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for openat2 in [true, false] {
+            let fd = fs::File::open(&inside).unwrap().into();
+            let root = Beneath { root: fd, openat2: AtomicBool::new(openat2) };
+            let (link, folder) = (dir.path().join("link"), inside.join("a"));
+            symlink(&outside, &link).unwrap();
+            let over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let (cwd, swap) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+                        rustix::fs::renameat_with(cwd, &link, cwd, &folder, swap).unwrap();
+                    }
+                });
+                let flags = OFlags::RDWR | OFlags::CREATE;
+                let (mut tried, mut made) = (0, 0);
+                while tried < 5_000 || made == 0 {
+                    let path = if tried % 2 == 0 { "a/b" } else { "a" };
+                    let file = Path::new(path).join(format!("file{tried}"));
+                    made += u32::from(root.open(&file, flags, Mode::from_raw_mode(0o600)).is_ok());
+                    tried += 1;
+                }
+                over.store(true, Ordering::Relaxed);
+            });
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "with openat2: {openat2}");
+            if fs::symlink_metadata(&link).unwrap().is_dir() {
+                fs::remove_file(&folder).unwrap();
+                fs::rename(&link, &folder).unwrap();
+            } else {
+                fs::remove_file(&link).unwrap();
+            }
+        }
+    }
 }

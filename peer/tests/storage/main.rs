@@ -8,5 +8,6 @@ mod damage;
 mod fetching;
 mod objects;
 mod power;
+mod races;
 mod scanning;
 mod unsteady;
