@@ -387,7 +387,7 @@ impl Machine for Peer {
             Event::Connected { conn } => self.on_connected(now, conn, out),
             Event::ConnectFailed { conn, error } => self.on_connect_failed(now, conn, error, out),
             Event::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
-            Event::Flushed { conn } => self.on_flushed(now, conn),
+            Event::Flushed { conn } => self.on_flushed(now, conn, out),
             Event::RangeFailed { conn, tag, error } => {
                 self.on_range_failed(now, conn, tag, error, out);
             }

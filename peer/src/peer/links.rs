@@ -352,7 +352,11 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_flushed(&mut self, now: Time, conn: ConnId) {
+    pub(super) fn on_flushed(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
+        if self.tracker.owns(conn) {
+            self.tracker.on_flushed(now, conn, out);
+            return;
+        }
         if let Some(link) = self.links.get_mut(&conn) {
             link.on_flushed();
             link.session.note_progress_out(now);

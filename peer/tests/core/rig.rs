@@ -56,6 +56,10 @@ pub(crate) struct Rig {
     /// A STATUS to answer FINDs with instead.
     pub(crate) find_code: Option<Code>,
     pub(crate) finds: Vec<FindKey>,
+    /// What the tracker answers to PUBLISHes.
+    pub(crate) publish_code: Code,
+    /// What it answers to BEATs.
+    pub(crate) sync: bool,
     /// What the tracker was told last of each object.
     pub(crate) holdings: BTreeMap<protocol::ObjectId, Holding>,
     /// The names that were published, as often as they were.
@@ -152,6 +156,8 @@ impl Rig {
             peers: peers.to_vec(),
             find_code: None,
             finds: Vec::new(),
+            publish_code: Code::OK,
+            sync: false,
             holdings: BTreeMap::new(),
             published: Vec::new(),
         };
@@ -195,6 +201,7 @@ impl Rig {
                     if let Some(remote) = self.remotes.get_mut(&conn) {
                         remote.closed = true;
                     }
+                    self.tracker.take_if(|(tracker, _)| *tracker == conn);
                     flushed.retain(|other| *other != conn);
                 }
                 Action::Run { task, .. } => self.tasks.push_back(task),
@@ -205,10 +212,9 @@ impl Rig {
         }
         flushed.dedup();
         for conn in flushed {
-            if !self.stuck
-                && !self.exited
-                && self.remotes.get(&conn).is_some_and(|remote| !remote.closed)
-            {
+            let open = self.remotes.get(&conn).is_some_and(|remote| !remote.closed);
+            let tracker = self.tracker.as_ref().is_some_and(|(tracker, _)| *tracker == conn);
+            if !self.stuck && !self.exited && (open || tracker) {
                 self.event(Event::Flushed { conn });
             }
         }
@@ -258,7 +264,7 @@ impl Rig {
                 rid: beat.rid,
                 interval_s: 20,
                 lease_s: 70,
-                sync: false,
+                sync: self.sync,
                 you: PeerAddr { holding: Holding::Dropped, addr: addr(1) },
             })),
             Message::Announce(announce) => {
@@ -268,7 +274,7 @@ impl Rig {
             }
             Message::Publish(publish) => {
                 self.published.push(publish.record.name);
-                Some(status(publish.rid, Code::OK))
+                Some(status(publish.rid, self.publish_code))
             }
             Message::Find(find) => {
                 self.finds.push(find.key);

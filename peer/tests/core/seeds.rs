@@ -85,3 +85,16 @@ fn a_tracker_that_lost_its_names_is_told_them_again() {
     rig.sleep(Duration::from_secs(600));
     assert_eq!(rig.published.len(), known, "once for each tracker");
 }
+
+#[test]
+fn a_long_session_with_the_tracker_takes_requests_to_its_end() {
+    let (mut rig, _) = twins();
+    // A BEAT has 44 bytes or more: all these are more than may wait in a queue.
+    for _ in 0..90 {
+        rig.sleep(Duration::from_secs(1_800));
+    }
+    let before = rig.finds.len();
+    rig.sync = true;
+    rig.sleep(Duration::from_secs(25));
+    assert!(rig.finds.len() >= before + 2, "asked to tell all, it looks for its names, too");
+}
