@@ -316,6 +316,7 @@ impl Peer {
         for at in 0..self.jobs.len() {
             self.with_job(at, |peer, job| match job {
                 Running::Seed(seeding) => {
+                    Self::publish_postponed(now, seeding);
                     peer.pump_asks(at, seeding);
                     peer.tick_seeding(now, seeding, out);
                 }

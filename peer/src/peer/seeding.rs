@@ -18,6 +18,9 @@ use crate::notice::{Failure, Notice, Phase, Status};
 use crate::swarm::{Home, Swarm, SwarmKey};
 use crate::tracker_client::{Answer, Ask};
 
+/// A name that the tracker could not take is published again after so long.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(10);
+
 /// A seed job, or a create job, which is the same without tracker and serving.
 #[derive(Debug)]
 pub(super) struct Seeding {
@@ -32,6 +35,8 @@ pub(super) struct Seeding {
     asks: BTreeMap<Ask, (WorkKey, Purpose)>,
     /// What the tracker is to be asked as soon as it takes more.
     to_ask: VecDeque<(WorkKey, Purpose)>,
+    /// Names that the tracker could not take, and when to try again.
+    pub(super) postponed: VecDeque<(Time, WorkKey)>,
     pub(super) over: bool,
 }
 
@@ -102,6 +107,7 @@ impl Peer {
             shares: BTreeMap::new(),
             asks: BTreeMap::new(),
             to_ask: VecDeque::new(),
+            postponed: VecDeque::new(),
             over: false,
         };
         for request in job.paths {
@@ -284,6 +290,14 @@ impl Peer {
         key
     }
 
+    /// Publishes again what could not be published for a while.
+    pub(super) fn publish_postponed(now: Time, seeding: &mut Seeding) {
+        while seeding.postponed.front().is_some_and(|(at, _)| *at <= now) {
+            let due = seeding.postponed.pop_front();
+            seeding.to_ask.extend(due.map(|(_, key)| (key, Purpose::Publish)));
+        }
+    }
+
     /// Asks the tracker what is waiting to be asked, as far as it takes more.
     pub(super) fn pump_asks(&mut self, at: usize, seeding: &mut Seeding) {
         while self.tracker.room() > 0 {
@@ -317,6 +331,13 @@ impl Peer {
     ) {
         let Some((key, purpose)) = seeding.asks.remove(&ask) else { return };
         match (purpose, answer) {
+            // The tracker's disk is full or broken: that is nobody's last word.
+            (Purpose::Publish, Answer::Status(status))
+                if matches!(status.code, Code::FULL | Code::IO) =>
+            {
+                log::warn!("the tracker can't take names now: {}", status.text);
+                seeding.postponed.push_back((now + PUBLISH_AGAIN, key));
+            }
             (Purpose::Publish, Answer::Status(status)) if status.code != Code::BUSY => {
                 self.publish_answered(now, seeding, key, status.code, &status.text, out);
             }

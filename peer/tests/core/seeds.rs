@@ -8,7 +8,7 @@ use peer::job::{Job, SeedJob};
 use peer::notice::Notice;
 use peer::session::SessionEvent;
 use protocol::message::Holdings;
-use protocol::{Digest, ObjectId};
+use protocol::{Code, Digest, ObjectId};
 use reactor::FileStamp;
 use std::time::Duration;
 
@@ -84,6 +84,27 @@ fn a_tracker_that_lost_its_names_is_told_them_again() {
     let known = rig.published.len();
     rig.sleep(Duration::from_secs(600));
     assert_eq!(rig.published.len(), known, "once for each tracker");
+}
+
+#[test]
+fn a_name_that_the_tracker_has_no_room_for_is_published_again() {
+    for code in [Code::FULL, Code::IO] {
+        let (mut rig, _) = twins();
+        rig.notices.clear();
+        rig.published.clear();
+        rig.publish_code = code;
+        rig.restart_tracker();
+        rig.sleep(Duration::from_secs(35));
+        let tries = rig.published.len();
+        assert!((4..12).contains(&tries), "two names, each again and again, not at once: {tries}");
+        rig.publish_code = Code::OK;
+        rig.sleep(Duration::from_secs(15));
+        assert_eq!(rig.published.len(), tries + 2, "each once more, and that is it");
+        rig.sleep(Duration::from_secs(60));
+        assert_eq!(rig.published.len(), tries + 2);
+        let refused = |notice: &Notice| matches!(notice, Notice::PublishRefused { .. });
+        assert!(!rig.notices.iter().any(refused));
+    }
 }
 
 #[test]
