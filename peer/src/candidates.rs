@@ -31,7 +31,10 @@ impl Candidates {
     /// Remembers an address; nothing changes if it is known.
     pub(crate) fn add(&mut self, addr: SocketAddr) {
         let usable = addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast();
-        if usable && self.known.len() < MAX_CANDIDATES {
+        if !usable {
+            mark!("address-of-nobody");
+        }
+        if (usable || canary!("dial-anybody")) && self.known.len() < MAX_CANDIDATES {
             let fresh = Candidate { tries: 0, not_before: Time::ZERO, busy: false };
             self.known.entry(addr).or_insert(fresh);
         }
@@ -59,6 +62,7 @@ impl Candidates {
         candidate.not_before = candidate.not_before.max(now + pause);
         // A banned one is kept, so that it is not as good as new when the tracker names it again.
         if candidate.tries >= MAX_TRIES && candidate.not_before == now + pause {
+            mark!("address-given-up");
             self.known.remove(&addr);
         }
     }

@@ -27,6 +27,8 @@ pub struct Config {
     pub down_limit: Option<u64>,
     /// Connections to other peers that we dial at most; from twice as many on, none are accepted.
     pub max_peers: usize,
+    /// Pieces of what is shared have 2 to this power of bytes, instead of what suits its size (12 to 26).
+    pub piece_log2: Option<u8>,
     /// Bytes of pieces being received or stored at most, over all fetches; at least two pieces are
     /// always allowed.
     pub buffer_bytes: usize,

@@ -4,6 +4,9 @@
 //! for, [`job`] what it can be told to do, [`notice`] what it tells. [`storage`] does the blocking work
 //! on real files; [`cli`] turns command lines into jobs and notices into text.
 
+#[macro_use(canary, mark)]
+extern crate reactor;
+
 mod candidates;
 pub mod cli;
 pub mod disk;
@@ -26,4 +29,5 @@ pub mod tracker_client;
 mod transfer;
 pub mod uploads;
 
+pub use notice::Load;
 pub use peer::Peer;

@@ -120,6 +120,10 @@ impl Link {
         self.next_tag += 1;
         self.ranges.insert(tag, block);
         self.note_queued(now, range.end - range.start + header.len() as u64);
+        if canary!("answer-twice") {
+            let (header, source, range) = (header.clone(), source.clone(), range.clone());
+            out.push(reactor::Action::SendRange { conn, tag, header, source, range });
+        }
         out.push(reactor::Action::SendRange { conn, tag, header, source, range });
     }
 
@@ -142,7 +146,8 @@ impl Link {
 
     /// Whether another block may be queued.
     pub(crate) fn may_queue_data(&self) -> bool {
-        self.queued + self.opening < MAX_QUEUED_DATA && !self.session.is_closing()
+        let room = self.queued + self.opening < MAX_QUEUED_DATA || canary!("unbounded-queue");
+        room && !self.session.is_closing()
     }
 
     /// Whether data for it is queued, or will be once a file is open.

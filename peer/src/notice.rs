@@ -301,3 +301,12 @@ pub enum Phase {
     /// Serving.
     Seed,
 }
+
+/// What a peer holds at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Connections to other peers.
+    pub links: usize,
+    /// Connections for which requests wait or waited: never more than there are links.
+    pub upload_queues: usize,
+}

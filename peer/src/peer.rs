@@ -31,7 +31,7 @@ use crate::disk::{FetchKey, FileKey, ShareKey, Task, TaskResult};
 use crate::hashing::HashQueue;
 use crate::job::{Config, Job};
 use crate::link::Link;
-use crate::notice::{Failure, Notice, Phase, Status};
+use crate::notice::{Failure, Load, Notice, Phase, Status};
 use crate::rates::{Rate, TokenBucket};
 use crate::session::Local;
 use crate::sources::Sources;
@@ -165,6 +165,11 @@ impl Peer {
     /// What happened since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+
+    /// What is held at this moment, for whoever checks that nothing piles up.
+    pub fn load(&self) -> Load {
+        Load { links: self.links.len(), upload_queues: self.uploads.sessions() }
     }
 
     /// Figures for a progress display.
@@ -304,7 +309,8 @@ impl Peer {
             self.fill_all(now, out);
         }
         if self.next_tick <= now {
-            self.next_tick = now + TICK;
+            let idle = canary!("lost-wakeup") && self.links.is_empty() && now > self.next_tick;
+            self.next_tick = if idle { Time::MAX } else { now + TICK };
             self.tick(now, out);
         }
     }
@@ -360,6 +366,7 @@ impl Peer {
     }
 
     fn on_shutdown(&mut self, now: Time, out: &mut Actions<Task>) {
+        mark!("shutdown");
         self.shutting_down = true;
         for at in 0..self.jobs.len() {
             self.with_job(at, |_, job| match job {

@@ -106,6 +106,7 @@ impl Transfer {
             Some(at) => at,
             None => {
                 if !self.has_room() {
+                    mark!("buffers-full");
                     return None;
                 }
                 let piece = self.picker.pick(theirs, rng)?;

@@ -13,6 +13,7 @@ mod connect;
 mod conns;
 mod descriptors;
 mod event_loop;
+pub mod hooks;
 mod listener;
 mod machine;
 mod options;

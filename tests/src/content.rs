@@ -94,6 +94,7 @@ impl Tree {
                     let (is, ought) = (there.len(), content.len());
                     return Some(format!("'{path}' has {is} bytes instead of {ought}"));
                 }
+                Some(there) if there == content => {}
                 Some(there) => {
                     if let Some(at) = there.iter().zip(content).position(|(a, b)| a != b) {
                         return Some(format!("'{path}' differs at byte {at}"));

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use peer::job::{Config, Job};
 use peer::notice::Notice;
-use protocol::Manifest;
-use reactor::{Event, Time};
+use protocol::{Manifest, NodeId};
+use reactor::{CloseCause, Event, Time};
 use tracker::store::MemoryStore;
 
 use crate::check::Left;
 use crate::content::Tree;
 use crate::disk::Disk;
+use crate::faults::{Faults, Trouble};
 use crate::link::Link;
 use crate::node::{EndKey, Life, Node, NodeKey, Profile, Spec, Twist, address};
-use crate::world::World;
+use crate::rogue::Script;
+use crate::world::{What, World};
 
 impl World {
     /// A tracker with an empty store, not started.
@@ -99,6 +101,11 @@ impl World {
         self.links.len()
     }
 
+    /// Makes a node honest again.
+    pub fn untwist(&mut self, key: NodeKey) {
+        self.nodes[key.0].twist = None;
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -142,7 +149,65 @@ impl World {
     /// Gives a tracker a store with nothing in it, from its next start on.
     pub fn empty_store(&mut self, key: NodeKey) {
         if let Spec::Tracker { store, .. } = &mut self.nodes[key.0].spec {
+            self.faults.effect(Trouble::Wipe, u64::from(!store.snapshot().is_empty()));
             *store = MemoryStore::new(|| 1_800_000_000);
+            self.rules.wiped = true;
+        }
+    }
+
+    /// Lets a tracker's store fail from now on, or work again.
+    pub fn fail_store(&mut self, key: NodeKey, failure: Option<tracker::store::StoreError>) {
+        if let Spec::Tracker { store, .. } = &mut self.nodes[key.0].spec {
+            store.fail_with(failure);
+        }
+    }
+
+    /// What became of all trouble so far.
+    pub fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    /// A node that does not run the real code, but misbehaves.
+    pub fn add_rogue(&mut self, name: &str, script: Script, profile: Profile) -> NodeKey {
+        self.add(name, Spec::Rogue(script), profile)
+    }
+
+    /// Changes how a node stands with its network.
+    pub fn set_network(&mut self, key: NodeKey, refuses: bool, exhausted: bool, slowness: u64) {
+        let node = &mut self.nodes[key.0];
+        (node.refuses, node.exhausted, node.slowness) = (refuses, exhausted, slowness.max(1));
+    }
+
+    /// Sets a node's clock on the wall so far ahead.
+    pub fn set_wall_clock(&mut self, key: NodeKey, ahead: std::time::Duration) {
+        self.nodes[key.0].wall = crate::world::nanos(ahead);
+    }
+
+    /// Resets every connection of a node, both ends of it. How many.
+    pub fn reset_links(&mut self, key: NodeKey) -> u64 {
+        self.note(key.0, "reset", 0, 0);
+        let ends: Vec<EndKey> = self.nodes[key.0].conns.values().copied().collect();
+        for end in &ends {
+            self.fail_end((end.0, 1 - end.1), CloseCause::Reset);
+            self.fail_end(*end, CloseCause::Reset);
+        }
+        ends.len() as u64
+    }
+
+    /// What a node is called on the wire.
+    pub fn id_of(&self, key: NodeKey) -> NodeId {
+        self.nodes[key.0].id
+    }
+
+    /// How often a node did what nobody should.
+    pub fn misdeeds(&self, key: NodeKey) -> u64 {
+        self.nodes[key.0].program.as_ref().map_or(0, |program| program.misdeeds())
+    }
+
+    /// Names a rogue as somebody else from its next start on.
+    pub fn set_script(&mut self, key: NodeKey, new: Script) {
+        if let Spec::Rogue(script) = &mut self.nodes[key.0].spec {
+            *script = new;
         }
     }
 
@@ -152,7 +217,7 @@ impl World {
         if node.life == Life::Up || node.life == Life::Paused {
             return;
         }
-        node.disk.set_clock(self.now);
+        node.disk.set_clock(node.wall_clock(self.now));
         // What an earlier process left open for its last words ends here.
         let ends: Vec<EndKey> = node.conns.values().copied().collect();
         for end in ends {
@@ -160,6 +225,10 @@ impl World {
         }
         let node = &mut self.nodes[key.0];
         node.boot(self.now);
+        if node.is_tracker() {
+            self.rules.readers.clear();
+            self.rules.leases_from = self.now;
+        }
         self.reset_links_of(key.0);
         self.note(key.0, "start", 0, 0);
         self.deliver(key.0, Event::Started);
@@ -169,12 +238,21 @@ impl World {
     /// Kills a node's process; its system closes its connections.
     pub fn kill(&mut self, key: NodeKey) {
         self.note(key.0, "kill", 0, 0);
+        let node = &self.nodes[key.0];
+        let kind = if node.is_tracker() { Trouble::Tracker } else { Trouble::Kill };
+        self.faults.effect(kind, u64::from(node.program.is_some()));
         let ends: Vec<EndKey> = self.nodes[key.0].conns.values().copied().collect();
         for end in ends {
             let abruptly = self.rng.below(2) == 0;
             self.close_end(end, abruptly);
         }
-        self.nodes[key.0].end_process(Life::Down);
+        // Connections that wait for a stopped process to take them are nobody's now.
+        for what in std::mem::take(&mut self.nodes[key.0].held) {
+            if let What::Accepted { end, .. } = what {
+                self.close_end(end, true);
+            }
+        }
+        self.nodes[key.0].end_process(Life::Down, self.now);
         self.nodes[key.0].disk.forget_process();
     }
 
@@ -189,9 +267,10 @@ impl World {
     /// sure to be left.
     pub fn cut_power(&mut self, key: NodeKey) {
         self.note(key.0, "dark", 0, 0);
+        self.faults.effect(Trouble::Power, u64::from(self.nodes[key.0].program.is_some()));
         self.silence(key.0);
         let node = &mut self.nodes[key.0];
-        node.end_process(Life::Down);
+        node.end_process(Life::Down, self.now);
         node.dark = true;
         let mut rng = node.rng.fork();
         node.disk.lose_power(&mut rng);
@@ -216,7 +295,14 @@ impl World {
             return;
         }
         node.life = Life::Up;
-        for what in std::mem::take(&mut self.nodes[key.0].held) {
+        if node.is_tracker() {
+            self.rules.leases_from = self.now;
+        }
+        let node = &mut self.nodes[key.0];
+        let held = std::mem::take(&mut node.held);
+        let kind = if node.is_tracker() { Trouble::TrackerPause } else { Trouble::Pause };
+        self.faults.effect(kind, held.len() as u64);
+        for what in held {
             self.plan(self.now, what);
         }
         self.note(key.0, "resume", 0, 0);
@@ -227,13 +313,23 @@ impl World {
         self.deliver(key.0, Event::ShutdownRequested);
     }
 
-    /// Cuts or heals the way between two nodes.
+    /// Cuts or heals both ways between two nodes.
     pub fn set_cut(&mut self, a: NodeKey, b: NodeKey, cut: bool) {
-        let pair = (a.0.min(b.0), a.0.max(b.0));
-        if cut {
-            self.cuts.insert(pair);
-        } else if self.cuts.remove(&pair) {
-            self.heal(pair);
+        self.cut_way(a, b, cut.then_some(Trouble::Cut));
+        self.cut_way(b, a, cut.then_some(Trouble::Cut));
+    }
+
+    /// Cuts the way from one node to another, or heals it. What is on it waits until then.
+    pub fn cut_way(&mut self, from: NodeKey, to: NodeKey, trouble: Option<Trouble>) {
+        let way = (from.0, to.0);
+        self.rules.leases_from = self.now;
+        match trouble {
+            Some(trouble) => drop(self.cuts.insert(way, trouble)),
+            None => {
+                if self.cuts.remove(&way).is_some() {
+                    self.heal(way);
+                }
+            }
         }
     }
 

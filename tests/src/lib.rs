@@ -5,19 +5,26 @@
 //! runners as the programs do, and checks from outside what must always hold.
 
 mod books;
+pub mod canaries;
 mod check;
 pub mod content;
 mod control;
 mod cuts;
 pub mod disk;
+pub mod faults;
 pub mod fuzz;
 pub mod jobs;
 mod journal;
 mod link;
+pub mod marks;
 mod node;
 pub mod plan;
 mod programs;
+pub mod rogue;
+mod rules;
+pub mod runner;
 pub mod scale;
+pub mod seeds;
 mod stuck;
 pub mod sweep;
 mod world;

@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peer::Peer;
 use peer::job::{Config, Job};
 use peer::notice::{Notice, Status};
 use peer::storage::Storage;
+use peer::{Load, Peer};
 use protocol::{NodeId, PublisherKey};
 use reactor::{
     Action, Actions, ConnId, Event, Machine, RangeTag, Rng, Source, TaskId, TaskRunner, Time,
@@ -20,6 +20,7 @@ use tracker::Tracker;
 use tracker::store::{Committer, MemoryStore};
 
 use crate::disk::{Cost, Disk};
+use crate::rogue::{Rogue, Script};
 
 /// One task of a machine, numbered by its host.
 pub(crate) type JobNumber = u64;
@@ -85,6 +86,8 @@ pub enum Twist {
     Garble(u64),
     /// Says everything so many times.
     Repeat(u32),
+    /// A tracker that names peers which are dead, somebody else's, or nobody's.
+    Misname,
 }
 
 /// What runs on a node.
@@ -92,6 +95,7 @@ pub enum Twist {
 pub(crate) enum Spec {
     Peer { jobs: Vec<Job>, trackers: Vec<String>, tune: fn(&mut Config) },
     Tracker { config: tracker::Config, store: MemoryStore },
+    Rogue(Script),
 }
 
 /// Where a node stands.
@@ -115,6 +119,11 @@ pub(crate) trait Program {
     fn new_conn_id(&mut self) -> ConnId;
     fn take_notices(&mut self) -> Vec<Notice>;
     fn status(&self) -> Option<Status>;
+    fn load(&self) -> Option<Load>;
+    /// Misdeeds so far, of those who do them on purpose.
+    fn misdeeds(&self) -> u64 {
+        0
+    }
 }
 
 enum Slot<M: Machine> {
@@ -149,6 +158,7 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Host<M, R> {
 pub(crate) trait Tells {
     fn notices(&mut self) -> Vec<Notice>;
     fn figures(&self) -> Option<Status>;
+    fn held(&self) -> Option<Load>;
 }
 
 impl Tells for Peer {
@@ -159,6 +169,10 @@ impl Tells for Peer {
     fn figures(&self) -> Option<Status> {
         Some(self.status())
     }
+
+    fn held(&self) -> Option<Load> {
+        Some(self.load())
+    }
 }
 
 impl Tells for Tracker {
@@ -167,6 +181,10 @@ impl Tells for Tracker {
     }
 
     fn figures(&self) -> Option<Status> {
+        None
+    }
+
+    fn held(&self) -> Option<Load> {
         None
     }
 }
@@ -213,6 +231,10 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Program for Host<M, R> {
 
     fn status(&self) -> Option<Status> {
         self.machine.figures()
+    }
+
+    fn load(&self) -> Option<Load> {
+        self.machine.held()
     }
 }
 
@@ -303,6 +325,18 @@ pub(crate) struct Node {
     /// Payload bytes that left it and came to it.
     pub(crate) sent: u64,
     pub(crate) received: u64,
+    /// What it is called on the wire.
+    pub(crate) id: NodeId,
+    /// When its process ended.
+    pub(crate) ended: u64,
+    /// How far its clock on the wall is off.
+    pub(crate) wall: u64,
+    /// New connections are refused.
+    pub(crate) refuses: bool,
+    /// It can open nothing more.
+    pub(crate) exhausted: bool,
+    /// Its ways are so many times slower.
+    pub(crate) slowness: u64,
 }
 
 impl Node {
@@ -337,6 +371,12 @@ impl Node {
             dark: false,
             sent: 0,
             received: 0,
+            id: NodeId([0; 16]),
+            ended: 0,
+            wall: 0,
+            refuses: false,
+            exhausted: false,
+            slowness: 1,
         }
     }
 
@@ -346,6 +386,7 @@ impl Node {
         id[..8].copy_from_slice(&self.rng.next_u64().to_le_bytes());
         id[8..].copy_from_slice(&self.rng.next_u64().to_le_bytes());
         let (node, seed) = (NodeId(id), self.rng.next_u64());
+        self.id = node;
         self.program = Some(match &self.spec {
             Spec::Peer { jobs, trackers, tune } => {
                 let mut config = Config {
@@ -357,6 +398,7 @@ impl Node {
                     up_limit: None,
                     down_limit: None,
                     max_peers: 50,
+                    piece_log2: None,
                     buffer_bytes: 64 << 20,
                     workers: self.profile.workers,
                     seed,
@@ -369,6 +411,7 @@ impl Node {
                 let machine = Tracker::new(config.clone(), node, seed, store.snapshot());
                 Box::new(Host::new(machine, Committer::new(store.clone())))
             }
+            Spec::Rogue(script) => Box::new(Rogue::new(script.clone(), node, Rng::new(seed))),
         });
         self.epoch += 1;
         self.life = Life::Up;
@@ -380,8 +423,9 @@ impl Node {
     }
 
     /// The process is gone, whatever becomes of its connections.
-    pub(crate) fn end_process(&mut self, life: Life) {
+    pub(crate) fn end_process(&mut self, life: Life, now: u64) {
         self.program = None;
+        self.ended = now;
         self.life = life;
         self.jobs.clear();
         self.jobs_running = 0;
@@ -394,6 +438,16 @@ impl Node {
     pub(crate) fn syncs(&self) -> bool {
         let Spec::Peer { jobs, .. } = &self.spec else { return true };
         jobs.iter().all(|job| !matches!(job, Job::Fetch(fetch) if !fetch.sync))
+    }
+
+    /// Whether it does nothing on purpose that nobody should.
+    pub(crate) fn is_honest(&self) -> bool {
+        self.twist.is_none() && !matches!(self.spec, Spec::Rogue(_))
+    }
+
+    /// What its clock on the wall shows.
+    pub(crate) fn wall_clock(&self, now: u64) -> u64 {
+        now.saturating_add(self.wall)
     }
 
     pub(crate) fn is_tracker(&self) -> bool {

@@ -11,12 +11,17 @@ pub struct Stuck {
     pub(crate) at: Duration,
     pub(crate) nodes: Vec<String>,
     pub(crate) replay: Option<String>,
+    /// What kind of run it was.
+    pub(crate) about: String,
 }
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.why)?;
         writeln!(f, "seed {} at {:.6} s of virtual time", self.seed, self.at.as_secs_f64())?;
+        if !self.about.is_empty() {
+            writeln!(f, "  with {}", self.about)?;
+        }
         for node in &self.nodes {
             writeln!(f, "  {node}")?;
         }

@@ -4,7 +4,7 @@
 //! planned; nothing outside the queue and the seed has any influence, so a seed replays bit for bit.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use reactor::{Action, ConnId, ConnectError, Event, Rng, Time};
 use sha2::{Digest as _, Sha256};
 
 use crate::check::Check;
+use crate::faults::{Faults, Trouble};
 use crate::link::{Link, Parcel};
 use crate::node::{EndKey, JobNumber, Life, Node, NodeKey};
+use crate::rules::Rules;
 use crate::stuck::Stuck;
 
 /// Events at one moment of virtual time that mean that something spins.
@@ -90,12 +92,15 @@ pub struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Option<Link>>,
     scripts: Vec<Option<Script>>,
-    /// Pairs of nodes whose packets don't arrive.
-    pub(crate) cuts: BTreeSet<(usize, usize)>,
+    /// Ways, from node to node, on which nothing gets through, and which trouble that is.
+    pub(crate) cuts: BTreeMap<(usize, usize), Trouble>,
     pub(crate) check: Check,
+    pub(crate) rules: Rules,
+    pub(crate) faults: Faults,
     hash: Sha256,
     trace: bool,
     replay: Option<String>,
+    about: String,
     same_time: u64,
     steps: u64,
 }
@@ -114,10 +119,13 @@ impl World {
             nodes: Vec::new(),
             links: Vec::new(),
             scripts: Vec::new(),
-            cuts: BTreeSet::new(),
+            cuts: BTreeMap::new(),
             check: Check::default(),
+            rules: Rules::default(),
+            faults: Faults::default(),
             hash: Sha256::new(),
             replay: None,
+            about: String::new(),
             trace: std::env::var_os("SIM_TRACE").is_some(),
             same_time: 0,
             steps: 0,
@@ -128,6 +136,11 @@ impl World {
     pub fn set_replay(&mut self, command: String, trace: bool) {
         self.replay = Some(command);
         self.trace |= trace;
+    }
+
+    /// What kind of run it is, for its failure to tell.
+    pub fn set_about(&mut self, about: String) {
+        self.about = about;
     }
 
     /// The seed that decides everything.
@@ -228,7 +241,8 @@ impl World {
     pub fn stuck(&self, why: String) -> Stuck {
         let nodes = (0..self.nodes.len()).map(|index| self.line(index)).collect();
         let replay = self.replay.clone();
-        Stuck { why, seed: self.seed, at: self.elapsed(), nodes, replay }
+        let about = self.about.clone();
+        Stuck { why, seed: self.seed, at: self.elapsed(), nodes, replay, about }
     }
 
     fn line(&self, index: usize) -> String {
@@ -350,22 +364,30 @@ impl World {
         let mut out = std::mem::take(&mut node.out);
         let Some(program) = &mut node.program else { return };
         program.handle(local, event, &mut out);
+        let mut told = Vec::new();
         for notice in program.take_notices() {
             if self.trace {
                 eprintln!("{:>12.6} {} * {notice:?}", now as f64 / 1e9, node.name);
             }
             self.check.notice(index, node, &notice);
-            node.notices.push((Time::from_nanos(now), notice));
+            told.push(notice);
+        }
+        for notice in told {
+            self.rules_on_notice(index, &notice);
+            self.nodes[index].notices.push((Time::from_nanos(now), notice));
         }
         for action in out.drain(..) {
             self.act(index, action);
         }
         self.nodes[index].out = out;
+        self.rules_on_load(index);
         self.start_tasks(index);
         self.plan_wake(index);
     }
 
     fn act(&mut self, index: usize, action: Action<JobNumber>) {
+        let (what, conn, len) = action_outline(&action);
+        self.note(index, what, conn, len);
         match action {
             Action::Connect { conn, remote } => self.connect(index, conn, remote),
             Action::Run { task, .. } => self.nodes[index].jobs.push_back(task),
@@ -388,11 +410,12 @@ impl World {
                 return;
             }
             let Some(job) = node.jobs.pop_front() else { return };
+            let clock = node.wall_clock(self.now);
             let Some(program) = &mut node.program else { return };
             node.jobs_running += 1;
             let late = node.rng.below(8) == 0;
             if !late {
-                node.disk.set_clock(self.now);
+                node.disk.set_clock(clock);
                 program.execute(job);
             }
             let cost = node.disk.take_cost();
@@ -407,9 +430,10 @@ impl World {
 
     fn task_done(&mut self, index: usize, job: JobNumber) {
         let node = &mut self.nodes[index];
+        let clock = node.wall_clock(self.now);
         let Some(program) = &mut node.program else { return };
         node.jobs_running -= 1;
-        node.disk.set_clock(self.now);
+        node.disk.set_clock(clock);
         program.execute(job);
         if node.disk.is_dark() {
             self.cut_power(NodeKey(index));
@@ -419,10 +443,9 @@ impl World {
     }
 
     fn exit(&mut self, index: usize) {
-        self.note(index, "exit", 0, 0);
         let ends: Vec<EndKey> = self.nodes[index].conns.values().copied().collect();
         let epoch = self.nodes[index].epoch;
-        self.nodes[index].end_process(Life::Exited);
+        self.nodes[index].end_process(Life::Exited, self.now);
         self.nodes[index].disk.forget_process();
         // What is queued goes on leaving for a moment.
         for end in ends {
@@ -465,6 +488,23 @@ fn outline(event: &Event<'_, JobNumber>) -> (&'static str, u64, usize) {
         Event::Deadline => ("deadline", 0, 0),
         Event::TaskDone { result, .. } => ("task-done", *result, 0),
         Event::ShutdownRequested => ("shutdown", 0, 0),
+    }
+}
+
+fn action_outline(action: &Action<JobNumber>) -> (&'static str, u64, usize) {
+    match action {
+        Action::Connect { conn, remote } => ("connect", conn.0, usize::from(remote.port())),
+        Action::Send { conn, bytes } => ("send", conn.0, bytes.len()),
+        Action::SendRange { conn, header, range, .. } => {
+            let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            ("send-range", conn.0, header.len().saturating_add(len))
+        }
+        Action::Finish { conn } => ("finish", conn.0, 0),
+        Action::Close { conn, .. } => ("close", conn.0, 0),
+        Action::PauseReading { conn } => ("pause-reading", conn.0, 0),
+        Action::ResumeReading { conn } => ("resume-reading", conn.0, 0),
+        Action::Run { task, .. } => ("run", *task, 0),
+        Action::Exit => ("exit", 0, 0),
     }
 }
 

@@ -87,6 +87,9 @@ pub struct NameEntry {
 
 impl NameEntry {
     pub(crate) fn newest(&self) -> Option<&Version> {
+        if canary!("older-version") {
+            return self.versions.first();
+        }
         self.versions.last()
     }
 }

@@ -109,10 +109,12 @@ impl Core {
 
     fn on_nonsense(&mut self, session: &mut Session, now: Time, error: &DecodeError) {
         let Some(code) = error.code() else {
+            mark!("scanner-dropped");
             // [H-2, H-3] Scanners and other protocols get no byte.
             session.phase = Phase::Dead(CloseReason::Violation);
             return;
         };
+        mark!("nonsense-answered");
         if session.phase == Phase::Greeting {
             let hello = self.hello();
             session.send(&hello);
@@ -129,6 +131,7 @@ impl Core {
                 if matches!(bye.code, Code::OK | Code::SHUTDOWN)
                     && let Some(peer) = session.peer.take()
                 {
+                    mark!("left-politely");
                     self.swarms.leave(peer);
                 }
                 session.phase = Phase::Dead(CloseReason::Done);
@@ -139,6 +142,7 @@ impl Core {
                 Phase::Ready,
                 message @ (Message::Find(_) | Message::List(_) | Message::SummaryRequest(_)),
             ) if !session.waiting.is_empty() => {
+                mark!("lookup-behind-publish");
                 session.waiting.push_back(Waiting::Request(Box::new(message)));
             }
             (Phase::Ready, message) => self.on_request(session, now, message),
@@ -176,6 +180,7 @@ impl Core {
         let ours = self.hello();
         session.send(&ours);
         if let Some((code, text)) = self.objection(session, hello) {
+            mark!("hello-refused");
             session.bye(now, code, &text);
             return;
         }

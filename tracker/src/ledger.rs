@@ -141,10 +141,12 @@ impl Ledger {
             // [T-33] The same object again is the same version, whoever says so: seeders on many
             // machines share one name.
             Some(state) if state.newest == Some(wish.record.object) => {
+                mark!("same-version-again");
                 return self.already(conn, name, state.top);
             }
             // [T-30]
             Some(state) if !same_bytes(&state.owner.0, &owner.0) => {
+                mark!("name-taken");
                 return Verdict::no(
                     Code::NAME_TAKEN,
                     "this name was first published by somebody else",
@@ -163,7 +165,9 @@ impl Ledger {
         let after = NameState { top, newest: Some(wish.record.object), ..state };
         let version = Version::from_record(&wish.record, top);
         let kind = WriteKind::Publish { owner: after.owner, copies: wish.copies, version };
-        if !known {
+        if known {
+            mark!("name-gets-a-version");
+        } else {
             self.new_names += 1;
         }
         self.accept(conn, name, kind, after, top.to_string())
@@ -182,10 +186,12 @@ impl Ledger {
         match self.state(catalog, &wish.name) {
             None => Verdict::no(Code::NOT_FOUND, "no such name"),
             Some(state) if !same_bytes(&state.owner.0, &owner_of(wish.key).0) => {
+                mark!("not-the-owner");
                 Verdict::no(Code::NOT_OWNER, "this name was first published by somebody else")
             }
             Some(NameState { newest: None, .. }) => Verdict::no(Code::NOT_FOUND, "no such name"),
             Some(state) => {
+                mark!("unpublished");
                 let after = NameState { newest: None, ..state };
                 self.accept(conn, &wish.name, WriteKind::Unpublish, after, String::new())
             }

@@ -7,6 +7,9 @@
 //!
 //! [`StatusClient`] is a second, tiny machine: what `tracker status` runs.
 
+#[macro_use(canary, mark)]
+extern crate reactor;
+
 mod catalog;
 mod config;
 mod contact;

@@ -67,6 +67,9 @@ impl Core {
         let differs = (peer.digest, peer.objects) != (beat.digest, beat.objects);
         // [T-17] Whoever holds more than we have room for would be asked for it again and again.
         let sync = differs && !peer.overfull;
+        if sync {
+            mark!("holdings-asked-for-again");
+        }
         let addr = match peer.contact {
             Some(contact) => contact.socket(),
             None => std::net::SocketAddr::new(session.ip(), 0),
@@ -90,6 +93,7 @@ impl Core {
             // [T-19] A session that was cut off takes its node's place again. From another address
             // it could be anybody who has seen the node's id, which other peers are told.
             if host_key(self.swarms.peer(key).ip) != host_key(session.ip()) {
+                mark!("borrowed-id-refused");
                 session.bye(now, Code::DUPLICATE, "this node has a session from another address");
                 return None;
             }
@@ -106,6 +110,7 @@ impl Core {
     fn announce(&mut self, session: &mut Session, now: Time, announce: &Announce) {
         let rid = announce.rid;
         let Some(peer) = session.peer else {
+            mark!("announce-without-lease");
             // [T-27]
             session.reply(&status(
                 rid,
@@ -174,6 +179,7 @@ impl Core {
     /// Pushes that had to wait and are due.
     pub(crate) fn push_due(&mut self, now: Time) {
         while let Some((receiver, object, newcomers)) = self.pushes.take_due(now) {
+            mark!("push-held-back");
             self.push(receiver, object, &newcomers);
         }
     }
@@ -227,6 +233,7 @@ impl Core {
                 .or_else(|| self.swarms.find_object(*id).map(|_| nameless(*id))),
         };
         let Some(record) = record else {
+            mark!("not-found");
             let text = match &find.key {
                 FindKey::Name { version, name } if *version != 0 => {
                     match self.catalog.by_name(name, 0) {
@@ -306,6 +313,7 @@ fn rid_of(message: &Message) -> Option<RequestId> {
 
 /// What is known of an object that somebody holds and nobody has published. // [T-42]
 fn nameless(object: ObjectId) -> Record {
+    mark!("object-without-a-name");
     Record {
         object,
         content: Digest::ZERO,

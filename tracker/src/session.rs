@@ -303,6 +303,7 @@ impl Session {
             Phase::Dead(_) => {}
             // [H-11] Whoever has not said HELLO gets nothing, not even a BYE.
             Phase::Greeting if now >= self.last_hello_time() => {
+                mark!("session-without-hello");
                 self.phase = Phase::Dead(CloseReason::Timeout);
             }
             Phase::Greeting => {}
@@ -315,9 +316,11 @@ impl Session {
                     now.since(received) >= FRAME_STALL || over(since, FRAME_TIME)
                 });
                 if self.unsent_since.is_some_and(|since| over(since, UNREAD_FOR)) {
+                    mark!("replies-unread");
                     // It does not read, so it would not read a BYE.
                     self.phase = Phase::Dead(CloseReason::Timeout);
                 } else if silent || stalled {
+                    mark!("session-silent");
                     let text = if silent { "silent for too long" } else { "frame takes too long" };
                     self.bye(now, Code::TIMEOUT, text);
                 } else if now.since(self.last_sent) >= NOOP_AFTER {

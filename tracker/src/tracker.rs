@@ -145,10 +145,12 @@ impl Tracker {
                     Effect::Push { conn, frame } => self.step(now, conn, out, |_, session| {
                         // Pushes are hints: nobody gets them who is behind with reading.
                         if !session.full() {
+                            mark!("newcomer-pushed");
                             session.send_raw(&frame);
                         }
                     }),
                     Effect::Replace { conn } => self.step(now, conn, out, |_, session| {
+                        mark!("session-taken-over");
                         session.peer = None;
                         session.bye(now, Code::DUPLICATE, "this node has a newer session");
                     }),
@@ -175,6 +177,7 @@ impl Tracker {
 
     fn expire(&mut self, now: Time) {
         while let Some(key) = self.core.swarms.expired(now) {
+            mark!("lease-expired");
             let conn = self.core.swarms.peer(key).conn;
             if let Some(session) = conn.and_then(|conn| self.sessions.get_mut(&conn)) {
                 session.peer = None;
@@ -200,6 +203,7 @@ impl Tracker {
         let (waiters, failure) = match done.outcome {
             Ok(at) => (core.ledger.committed(&mut core.catalog, id, done.batch, at), None),
             Err(error) => {
+                mark!("store-failed");
                 log::error!(
                     "{error}; names can't be changed any more, lookups go on for {} s, then this \
                      process ends with an error",
@@ -264,6 +268,7 @@ impl Machine for Tracker {
         }
         let interval = self.interval();
         if self.core.swarms.tick(now, interval) {
+            mark!("amnesty-after-sleep");
             log::warn!("this process was asleep; all leases are extended by that and one interval");
             self.awake_since = now;
         }

@@ -178,6 +178,7 @@ fn config(plan: &Plan, publisher: PublisherKey, workers: usize) -> Result<Config
         up_limit: transfer.up,
         down_limit: transfer.down,
         max_peers: transfer.max_peers.unwrap_or(MAX_PEERS),
+        piece_log2: None,
         buffer_bytes: BUFFER_BYTES,
         workers,
         seed: seed::random_seed().map_err(entropy)?,

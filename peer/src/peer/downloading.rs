@@ -50,7 +50,10 @@ impl Peer {
         let Some(piece) = manifest.geometry().piece(piece) else { return };
         match transfer.on_data(now, conn, piece, begin, offset, bytes) {
             Arrived::Partly => {}
-            Arrived::Unwanted => swarm.wasted += u64::from(len),
+            Arrived::Unwanted => {
+                mark!("late-data");
+                swarm.wasted += u64::from(len);
+            }
             Arrived::Whole(data) => self.on_piece(now, key, conn, link, piece, data, out),
         }
     }
@@ -72,7 +75,12 @@ impl Peer {
         swarm.storing.insert(piece.get(), (conn, link.remote));
         let copies = swarm.transfer.as_mut().map(|transfer| transfer.drop_copies(conn, piece));
         self.storing.add(fetch, piece, data);
+        if canary!("have-before-stored") {
+            swarm.stored(piece);
+            self.haves_due.get_or_insert(now);
+        }
         for other in copies.unwrap_or_default() {
+            mark!("copy-called-off");
             self.cancel_piece(now, key, other, piece, out);
         }
     }
@@ -112,7 +120,7 @@ impl Peer {
         let object = swarm.object;
         let whole: Arc<[u8]> = Arc::from(whole);
         match Manifest::parse(whole.clone()) {
-            Ok(manifest) if manifest.id() == object => {
+            Ok(manifest) if manifest.id() == object || canary!("believe-any-manifest") => {
                 self.on_manifest(now, key, Arc::new(manifest), (conn, link), out);
             }
             Err(error) if ObjectId(Digest::of(&whole).0) == object => {
@@ -130,6 +138,7 @@ impl Peer {
                 self.manifest_refused(now, conn, key, Code::BAD_RANGE);
             }
             _ => {
+                mark!("manifest-rejected");
                 log::warn!("wrong manifest remote={}", link.remote);
                 self.tell(Notice::PeerCorrupt { remote: link.remote, piece: None });
                 self.shun(link, now + BAN);
@@ -202,6 +211,7 @@ impl Peer {
                 self.fetch_progressed(now, fetch, piece, out);
             }
             Ok(StoreOutcome::Mismatch) => {
+                mark!("piece-rejected");
                 swarm.wasted += data.len() as u64;
                 transfer.picker.rejected(piece);
                 transfer.recycle(data);
@@ -211,11 +221,13 @@ impl Peer {
                 }
             }
             Err(error) if error.kind == StorageErrorKind::NoSpace => {
+                mark!("piece-waits-for-room");
                 // The bytes are right as far as we know: keep them, and try again when there is room.
                 swarm.unstored.push((piece, data));
                 self.fetch_disk_full(now, fetch, error);
             }
             Err(error) => {
+                mark!("piece-not-written");
                 transfer.picker.rejected(piece);
                 transfer.recycle(data);
                 self.fetch_failed_to_store(fetch, error, out);
@@ -255,11 +267,13 @@ impl Peer {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Some(transfer) = &mut swarm.transfer else { return };
         if holds {
+            mark!("unconfirmed-piece-is-there");
             transfer.picker.stored(piece);
             swarm.stored(piece);
             self.haves_due.get_or_insert(now + HAVE_DELAY);
             self.fetch_progressed(now, fetch, piece, out);
         } else {
+            mark!("claimed-piece-is-gone");
             transfer.picker.rejected(piece);
         }
     }
@@ -269,6 +283,7 @@ impl Peer {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         let Home::Fetched(fetch) = swarm.home else { return };
         for (piece, data) in std::mem::take(&mut swarm.unstored) {
+            mark!("stored-once-there-is-room");
             self.storing.add(fetch, piece, data);
         }
     }
@@ -276,6 +291,7 @@ impl Peer {
     /// A link does not serve the manifest: the next one that has it is asked.
     pub(super) fn manifest_refused(&mut self, now: Time, conn: ConnId, key: SwarmKey, code: Code) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        mark!("manifest-refused");
         swarm.manifest_fetch.drop_link(conn);
         let Some(member) = swarm.members.get_mut(&conn) else { return };
         if code == Code::BUSY {
@@ -311,13 +327,17 @@ impl Peer {
             link.session.cancel_piece(request.block.channel, piece.get());
         }
         match code {
-            Code::CANCELLED => {}
+            Code::CANCELLED => mark!("cancel-answered"),
             Code::BUSY => {
+                mark!("source-busy");
                 if let Some(member) = swarm.members.get_mut(&conn) {
                     member.not_before = now + BUSY_PAUSE;
                 }
             }
-            _ => swarm.lacks(conn, piece),
+            _ => {
+                mark!("source-lost-piece");
+                swarm.lacks(conn, piece);
+            }
         }
         if let Some(heir) = heir {
             self.fill(now, heir, out);
@@ -344,6 +364,7 @@ impl Peer {
         let mut silent = Vec::new();
         for (conn, link) in &mut self.links {
             if link.snubbed_until <= now && link.pipeline.is_snubbed(now) {
+                mark!("snub");
                 log::debug!("snubbed remote={}", link.remote);
                 link.snubbed_until = now + SNUB_PAUSE;
                 silent.push(*conn);
@@ -351,6 +372,7 @@ impl Peer {
         }
         for swarm in self.swarms.values_mut() {
             if let Some(conn) = swarm.manifest_fetch.drop_silent(now) {
+                mark!("manifest-from-a-second-source");
                 // Others come first; else the same silent peer would be asked again and again.
                 if let Some(member) = swarm.members.get_mut(&conn) {
                     member.not_before = now + SNUB_PAUSE;

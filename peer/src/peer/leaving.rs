@@ -45,6 +45,7 @@ impl Peer {
         link.remote_left = true;
         log::debug!("bye remote={} code={code} text={text:?}", link.remote);
         if code == Code::BAD_DATA {
+            mark!("accused-of-wrong-data");
             // They found wrong data in what we sent: our files may have changed under us.
             for key in link.channels.values().copied().collect::<Vec<_>>() {
                 self.suspect_files(key, out);
@@ -80,8 +81,12 @@ impl Peer {
             swarm.candidates.failed(now, remote);
         }
         match violation.code() {
-            Some(code) => self.end_link(now, conn, code, &violation.to_string(), out),
+            Some(code) => {
+                mark!("violation-answered");
+                self.end_link(now, conn, code, &violation.to_string(), out);
+            }
             None => {
+                mark!("violation-unanswered");
                 self.drop_link(now, conn, out);
                 out.close(conn, CloseReason::Violation);
             }
@@ -115,6 +120,10 @@ impl Peer {
 
     /// Leaves a node and its addresses alone until `until`. [P-49]
     pub(super) fn shun(&mut self, link: &Link, until: Time) {
+        mark!("ban");
+        if canary!("forget-to-ban") {
+            return;
+        }
         if let Some(node) = link.node {
             self.banned.insert(node, until);
         }
@@ -127,7 +136,9 @@ impl Peer {
 
     /// Takes a link out of every swarm, so that others may send what it was sending.
     pub(super) fn leave_swarms(&mut self, now: Time, conn: ConnId, out: &mut Actions<Task>) {
-        self.uploads.drop_session(SessionKey(conn.0));
+        if !canary!("leak-on-close") {
+            self.uploads.drop_session(SessionKey(conn.0));
+        }
         if let Some(link) = self.links.get_mut(&conn) {
             link.channels.clear();
             if let Some(node) = link.node.filter(|node| self.nodes.get(node) == Some(&conn)) {
@@ -185,6 +196,7 @@ impl Peer {
         if let Some(link) = self.links.get(&conn) {
             log::debug!("closed remote={} cause={cause:?}", link.remote);
             if cause == CloseCause::SourceFailed {
+                mark!("file-cut-under-a-send");
                 for key in link.channels.values().copied().collect::<Vec<_>>() {
                     self.suspect_files(key, out);
                 }
@@ -206,6 +218,7 @@ impl Peer {
             let Some(link) = self.links.get_mut(&conn) else { continue };
             let over = link.session.closing_since().is_some_and(|at| now.since(at) >= BYE_LINGER);
             if over || link.is_clogged(now) {
+                mark!("remote-does-not-read");
                 self.drop_link(now, conn, out);
                 out.close(conn, CloseReason::Timeout);
                 continue;

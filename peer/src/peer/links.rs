@@ -72,6 +72,7 @@ impl Peer {
         out: &mut Actions<Task>,
     ) {
         if self.links.len() >= self.config.max_peers.saturating_mul(2) {
+            mark!("stranger-without-room");
             out.close(conn, CloseReason::Overload);
             return;
         }
@@ -103,6 +104,7 @@ impl Peer {
             return;
         }
         let Some((key, addr)) = self.dialing.remove(&conn) else { return };
+        mark!("dial-failed");
         log::debug!("dial failed remote={addr} error={error:?}");
         if let Some(swarm) = self.swarms.get_mut(&key) {
             swarm.candidates.failed(now, addr);
@@ -184,6 +186,7 @@ impl Peer {
             SessionEvent::Requested(request) => self.on_requested(conn, link, request)?,
             SessionEvent::Cancelled(block) => {
                 if self.uploads.cancel(SessionKey(conn.0), block) {
+                    mark!("cancelled-in-time");
                     link.session.reject(block, Code::CANCELLED)?;
                 }
             }
@@ -217,6 +220,7 @@ impl Peer {
             link.listens_at = Some(SocketAddr::new(link.remote.ip(), listen));
         }
         if let Some(until) = self.banned.get(&node).copied() {
+            mark!("banned-node-comes-back");
             self.shun(link, until);
             link.session.bye(Code::DENIED, "you sent wrong data before");
             return;
@@ -228,6 +232,7 @@ impl Peer {
             let same = self.links.get(&other).is_none_or(|other| other.session.side() == side);
             let we_are_smaller = self.config.node < node;
             if !same && we_are_smaller != (side == Side::Dialer) {
+                mark!("second-link-refused");
                 link.session.bye(Code::DUPLICATE, "we are connected already");
                 if let Some(other) = self.links.get_mut(&other) {
                     other.take_addresses(link);
@@ -237,6 +242,7 @@ impl Peer {
                 }
                 return;
             }
+            mark!("second-link-replaces");
             let moved = self.replace_link(now, other, out);
             if let Some(other) = self.links.get_mut(&other) {
                 link.take_addresses(other);
@@ -279,6 +285,7 @@ impl Peer {
         object: ObjectId,
     ) {
         let Some(key) = self.by_object.get(&object).copied() else {
+            mark!("object-not-served");
             link.session.close_channel(channel, Code::NOT_FOUND);
             return;
         };
@@ -303,8 +310,10 @@ impl Peer {
         member.manifest_len = manifest_len;
         member.early.bitmap = Some((manifest_len, piece_count, holdings));
         if swarm.manifest.is_none() {
+            mark!("holdings-before-manifest");
             self.ask_for_manifest(now, key, conn, link);
         } else if !swarm.settle(conn) {
+            mark!("holdings-that-do-not-fit");
             link.session.bye(Code::BAD_DATA, "holdings that do not fit the manifest");
         }
     }

@@ -28,9 +28,12 @@ pub(super) fn shared_files(
 }
 
 /// What has to be hashed of it.
-pub(super) fn hash_jobs(scanned: &ScannedObject) -> Result<Vec<HashJob>, StorageError> {
+pub(super) fn hash_jobs(
+    scanned: &ScannedObject,
+    piece_log2: Option<u8>,
+) -> Result<Vec<HashJob>, StorageError> {
     let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
-    let Some(piece_log2) = Manifest::default_piece_log2(&lens) else {
+    let Some(piece_log2) = piece_log2.or_else(|| Manifest::default_piece_log2(&lens)) else {
         return Err(StorageError {
             kind: StorageErrorKind::BadName,
             what: format!(
@@ -51,6 +54,7 @@ pub(super) fn hash_jobs(scanned: &ScannedObject) -> Result<Vec<HashJob>, Storage
 pub(super) fn build_manifest(
     scanned: &ScannedObject,
     hashes: Vec<FileHashes>,
+    piece_log2: Option<u8>,
 ) -> Result<Manifest, StorageError> {
     let lens: Vec<_> = scanned.files.iter().map(|file| file.stamp.len).collect();
     let files = scanned.files.iter().zip(hashes).map(|(file, hashes)| {
@@ -65,7 +69,7 @@ pub(super) fn build_manifest(
         .empty_folders
         .iter()
         .map(|path| (Entry { path: Some(path.clone()), kind: EntryKind::EmptyFolder }, Vec::new()));
-    let piece_log2 = Manifest::default_piece_log2(&lens);
+    let piece_log2 = piece_log2.or_else(|| Manifest::default_piece_log2(&lens));
     Manifest::build(piece_log2.unwrap_or_default(), files.chain(folders).collect()).map_err(
         |error| StorageError {
             kind: StorageErrorKind::BadName,

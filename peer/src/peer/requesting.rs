@@ -108,6 +108,7 @@ impl Peer {
                 return;
             }
             if let Some(bucket) = self.down_bucket.as_ref().filter(|bucket| !bucket.is_open(now)) {
+                mark!("download-limit");
                 self.down_due = Some(bucket.opens_at());
                 return;
             }
@@ -122,6 +123,7 @@ impl Peer {
                 if let Some((at, piece)) = transfer.longest_waiting(now, conn, theirs) {
                     let other = self.links.get_mut(&at).zip(swarm.members.get(&at));
                     let Some((other, member)) = other else { return };
+                    mark!("request-taken-over");
                     transfer.recall(at, piece, conn);
                     other.session.cancel_piece(member.channel, piece.get());
                     other.flush(now, at, out);
@@ -137,6 +139,7 @@ impl Peer {
             let request = Request { block: Block { channel, piece, begin }, len };
             if !link.session.request(request) {
                 // A cancelled request for the same block is not answered yet: leave the piece to others.
+                mark!("block-still-asked-for");
                 transfer.drop_piece(conn, geometry_piece);
                 link.session.cancel_piece(channel, piece);
                 return;

@@ -195,7 +195,7 @@ impl Peer {
         for (index, scanned) in scan.objects.into_iter().enumerate() {
             let key = (share, index);
             let mut state = State::Hashing;
-            match hash_jobs(&scanned) {
+            match hash_jobs(&scanned, self.config.piece_log2) {
                 Ok(jobs) => {
                     let done = self.hashing.add(key, jobs, seeding.use_cache);
                     ready.extend(done.map(|files| (key, files)));
@@ -242,7 +242,9 @@ impl Peer {
         let publish = seeding.publish;
         let Some(local) = seeding.local(key) else { return };
         let hashes: Result<Vec<_>, _> = files.files.into_iter().collect();
-        match hashes.and_then(|hashes| build_manifest(&local.scanned, hashes)) {
+        match hashes
+            .and_then(|hashes| build_manifest(&local.scanned, hashes, self.config.piece_log2))
+        {
             Ok(manifest) => {
                 let manifest = Arc::new(manifest);
                 let name = local.scanned.name.clone();
@@ -273,6 +275,7 @@ impl Peer {
         manifest: &Arc<Manifest>,
     ) -> SwarmKey {
         if let Some(swarm) = self.by_object.get(&manifest.id()) {
+            mark!("two-names-one-object");
             return *swarm;
         }
         let shared = shared_files(key, scanned, manifest);
@@ -335,6 +338,7 @@ impl Peer {
             (Purpose::Publish, Answer::Status(status))
                 if matches!(status.code, Code::FULL | Code::IO) =>
             {
+                mark!("publish-postponed");
                 log::warn!("the tracker can't take names now: {}", status.text);
                 seeding.postponed.push_back((now + PUBLISH_AGAIN, key));
             }
@@ -342,6 +346,7 @@ impl Peer {
                 self.publish_answered(now, seeding, key, status.code, &status.text, out);
             }
             (Purpose::Recheck, Answer::Status(status)) if status.code == Code::NOT_FOUND => {
+                mark!("name-published-again");
                 seeding.to_ask.push_back((key, Purpose::Publish));
             }
             (_, Answer::Status(status)) if status.code == Code::BUSY => {
@@ -377,6 +382,7 @@ impl Peer {
             return;
         }
         local.state = State::Gone;
+        mark!("publish-refused");
         self.tell(Notice::PublishRefused { name, code, text: text.to_owned() });
         self.drop_name(now, seeding, swarm, out);
     }
@@ -400,6 +406,7 @@ impl Peer {
         });
         match (others.next(), self.swarms.get_mut(&swarm)) {
             (Some(files), Some(swarm)) => {
+                mark!("second-name-takes-over");
                 swarm.home = Home::Shared(Arc::new(files));
                 let ours = swarm.object;
                 self.sources

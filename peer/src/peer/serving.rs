@@ -31,7 +31,10 @@ impl Peer {
         };
         match self.check_request(key, &request) {
             Ok(()) => self.uploads.push(SessionKey(conn.0), key.0, request),
-            Err(code) => link.session.reject(request.block, code)?,
+            Err(code) => {
+                mark!("request-refused");
+                link.session.reject(request.block, code)?;
+            }
         }
         Ok(())
     }
@@ -175,6 +178,7 @@ impl Peer {
                 }
             }
             Err(error) => {
+                mark!("file-not-opened");
                 log::warn!("can't serve: {error}");
                 let keys: Vec<_> = waiting.iter().map(|(_, key, _)| *key).collect();
                 for (conn, _, request) in waiting {
@@ -235,6 +239,7 @@ impl Peer {
     ) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         log::debug!("range failed remote={} error={error:?}", link.remote);
+        mark!("range-failed");
         let Some(block) = link.take_range(tag) else { return };
         link.session.range_failed(block, Code::GONE);
         link.flush(now, conn, out);
@@ -263,6 +268,7 @@ impl Peer {
         for (conn, member) in swarm.members {
             self.uploads.drop_channel(SessionKey(conn.0), member.channel);
             let Some(link) = self.links.get_mut(&conn) else { continue };
+            mark!("served-no-more");
             link.channels.remove(&member.channel);
             link.session.close_channel(member.channel, code);
             link.flush(now, conn, out);

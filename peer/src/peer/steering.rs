@@ -39,6 +39,11 @@ impl Peer {
             let Some(other) = self.links.get_mut(&at).filter(|_| better_used || moves) else {
                 continue;
             };
+            if better_used {
+                mark!("seed-steered");
+            } else {
+                mark!("request-spread");
+            }
             room &= !moves;
             transfer.recall(at, piece, conn);
             other.session.cancel_piece(member.channel, piece.get());

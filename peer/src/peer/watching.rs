@@ -76,6 +76,7 @@ impl Peer {
             State::Publishing(swarm, _) => (swarm, None),
             State::Hashing | State::Gone => return,
         };
+        mark!("changed-file-withdrawn");
         let name = local.scanned.name.clone();
         self.withdrawn(&name, version, error.clone());
         self.drop_name(now, seeding, swarm, out);

@@ -193,6 +193,7 @@ impl Picker {
         let waiting: Vec<_> = open.iter().filter(|(sources, _)| *sources == fewest).collect();
         // Not simply the oldest: peers answer in order, so that one is the next to come by itself.
         let (sources, piece) = *waiting[rng.index(waiting.len().div_ceil(2))];
+        mark!("endgame-duplicate");
         self.duplicates += 1;
         self.slots[piece.index()].state = PieceState::Assigned(sources + 1);
         Some(piece)

@@ -81,11 +81,15 @@ impl Channels {
         let opening = match twin {
             // [P-8]: of two openers the dialer wins. Its refusal also answers the other's OPEN [P-4].
             Some(ours) if self.side == Side::Acceptor && self.open[&ours].by_us => {
+                mark!("both-opened-acceptor");
                 self.close(ours);
                 Opening::Instead(ours)
             }
             // [P-7]
-            Some(_) => Opening::Refused(Code::DUPLICATE),
+            Some(_) => {
+                mark!("both-opened-dialer");
+                Opening::Refused(Code::DUPLICATE)
+            }
             // [P-6]
             None if self.open.len() >= MAX_CHANNELS => Opening::Refused(Code::LIMIT),
             None => Opening::New,

@@ -74,6 +74,7 @@ pub(super) fn check(local: &Local, theirs: &Hello) -> Result<(), Violation> {
     }
     // [H-16]
     if theirs.node == local.node {
+        mark!("dialed-itself");
         return Err(Violation::SelfConnection);
     }
     // [H-25], [H-26]

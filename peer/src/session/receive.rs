@@ -223,6 +223,7 @@ impl Session {
     ) -> Result<Option<SessionEvent<'i>>, Violation> {
         let block = head.block;
         if self.channels.live(block.channel, "DATA")?.is_none() {
+            mark!("data-on-a-closed-channel");
             // What was on its way when the channel ended, or the rest of it. [P-12]
             return Ok(None);
         }

@@ -28,11 +28,17 @@ pub(super) struct Asked {
 impl Asked {
     /// A window above the maximum counts as the maximum. [H-18]
     pub(super) fn set_window(&mut self, requests: u16) {
+        if requests == 0 {
+            mark!("window-zero");
+        }
         self.window = requests.min(MAX_WINDOW).into();
     }
 
     /// How many more may be asked. [P-42]
     pub(super) fn free(&self) -> usize {
+        if canary!("overrun-window") {
+            return 4;
+        }
         self.window.saturating_sub(self.open.len())
     }
 
@@ -71,6 +77,7 @@ impl Asked {
         match self.open.get(&block) {
             None => Err(unrequested("DATA", block)),
             Some(entry) if entry.len != got => {
+                mark!("answer-of-another-length");
                 Err(Violation::BlockLength { block, expected: entry.len, got })
             }
             Some(_) => Ok(()),
@@ -129,6 +136,7 @@ impl Owed {
     pub(super) fn take(&mut self, request: Request) -> Result<Taken, Violation> {
         let Request { block, len } = request;
         if self.open.contains_key(&block) {
+            mark!("request-asked-twice");
             // [P-32]
             let problem = "which is open already";
             return Err(Violation::Block { got: "REQUEST", block, problem });
@@ -136,10 +144,12 @@ impl Owed {
         // [P-46]: counting refusals that wait behind a remote that does not read, too, bounds them.
         let max = usize::from(MAX_WINDOW);
         if self.open.len() + self.unsent >= max {
+            mark!("flood-ended");
             return Err(Violation::TooMany { what: "open requests", max });
         }
         // [P-45]
         if self.open.len() >= self.window {
+            mark!("request-above-window");
             self.unsent += 1;
             return Ok(Taken::Busy);
         }
@@ -162,6 +172,7 @@ impl Owed {
         if code == Code::BAD_RANGE {
             // [P-31]
             if self.bad_ranges >= MAX_BAD_RANGES {
+                mark!("bad-ranges-ended");
                 let max = MAX_BAD_RANGES as usize;
                 return Err(Violation::TooMany { what: "requests out of range", max });
             }

@@ -121,6 +121,7 @@ impl Timers {
         match self.stage {
             // [H-11]
             Stage::Greeting if now >= self.up + HELLO_TIMEOUT => {
+                mark!("no-hello");
                 Err(Violation::NoHello(HELLO_TIMEOUT))
             }
             // [F-22]
@@ -140,16 +141,19 @@ impl Timers {
         if !self.paused {
             // [F-19], [F-20]
             if now >= self.heard + DEAD_AFTER {
+                mark!("remote-silent");
                 return Err(Violation::Silent(DEAD_AFTER));
             }
             if let Some((since, _)) = self.frame
                 && now >= self.stalls_at()
             {
+                mark!("frame-stalled");
                 return Err(Violation::Stalled(now.since(since)));
             }
         }
         // [F-17]
         if now >= self.spoke + NOOP_AFTER {
+            mark!("keep-alive");
             self.spoke = now;
             return Ok(Due::KeepAlive);
         }

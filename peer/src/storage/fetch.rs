@@ -158,7 +158,8 @@ impl Fetch {
     ) -> Result<StoreOutcome, StorageError> {
         let (span, file) = self.place_of(piece)?;
         let right = self.spec.manifest.piece_hash(piece);
-        if data.len() != span.len as usize || digest != right {
+        let unchecked = canary!("skip-the-hash");
+        if data.len() != span.len as usize || (digest != right && !unchecked) {
             return Ok(StoreOutcome::Mismatch);
         }
         let (handle, path) = {
@@ -169,8 +170,10 @@ impl Fetch {
             }
             self.handle(&mut state, file)?
         };
+        let last = span.offset + u64::from(span.len) == file.len;
+        let short = usize::from(last && canary!("last-byte"));
         handle
-            .write_all_at(data, span.offset)
+            .write_all_at(&data[..data.len() - short], span.offset)
             .map_err(|cause| refused(&format!("write piece {}", piece.get()), &path, &cause))?;
         written.push((piece, span.file));
         Ok(StoreOutcome::Stored)
@@ -223,7 +226,13 @@ impl Fetch {
     /// anything to do.
     pub(super) fn confirm(&self, all_names: bool) -> Result<bool, StorageError> {
         let Some(batch) = self.take_batch()? else { return Ok(false) };
+        if canary!("journal-before-sync")
+            && let Some(journal) = &mut self.state().journal
+        {
+            journal.append(Fact::Durable, &batch.pieces).ok();
+        }
         if let Err(cause) = self.sync_batch(&batch, all_names) {
+            mark!("disk-did-not-confirm");
             self.revoke(&batch.pieces);
             return Err(self.fail(&cause));
         }

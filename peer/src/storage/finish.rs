@@ -23,7 +23,7 @@ impl Fetch {
         let shown = self.shown(Path::new(&self.spec.file_name));
         if self.state().stamps.is_none() {
             self.ready()?;
-            if self.spec.sync {
+            if self.spec.sync && !canary!("rename-before-sync") {
                 self.confirm(false)?;
             }
             let stamps = self.stamps()?;

@@ -84,6 +84,7 @@ impl Claims {
                     claims.durable.insert(piece);
                 }
                 Some((Fact::Revoked, piece)) => {
+                    mark!("journal-revokes");
                     claims.written.remove(piece);
                 }
                 None => {

@@ -119,6 +119,7 @@ fn settle(
     })?;
     match (found, spec.if_exists) {
         (Existing::Same { stamps }, _) => {
+            mark!("same-file-is-there");
             // An earlier run may have been killed between giving it its name and making that durable.
             // What it replaced is in the part folder: if that went first, a power cut could leave the
             // old thing with holes.

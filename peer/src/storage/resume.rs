@@ -102,6 +102,7 @@ impl Resume<'_> {
         let claims = Claims::read(&bytes, manifest.id(), manifest.geometry())
             .filter(|_| self.part.trusted && bytes.len() as u64 <= MAX_JOURNAL);
         if claims.is_none() {
+            mark!("journal-reset");
             log::warn!("set aside a journal that is not of this fetch path={}", path.display());
             self.set_aside("journal", "journal.bad")?;
         }
@@ -178,6 +179,7 @@ impl Resume<'_> {
                 }
                 match old.map(|old| &old.claims) {
                     Some(claims) if claims.durable.contains(piece) && intact => {
+                        mark!("journal-believed");
                         new.durable.insert(piece);
                     }
                     Some(claims)
@@ -210,6 +212,7 @@ impl Resume<'_> {
         if need == 0 || need.saturating_add(self.spec.reserve) <= free {
             return Ok(());
         }
+        mark!("no-space-at-the-start");
         let keep = match self.spec.reserve {
             0 => String::new(),
             reserve => format!(" of which {} are to stay free", human(reserve)),

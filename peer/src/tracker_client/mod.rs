@@ -296,6 +296,7 @@ impl TrackerClient {
 
     /// Nobody to talk to: tells, and waits for the next round.
     fn rest(&mut self, now: Time) {
+        mark!("tracker-away");
         let retry = self.route.wait(&mut self.rng);
         for (address, why) in self.route.take_news() {
             log::debug!("tracker down address={address} retry_ms={} why={why}", retry.as_millis());
@@ -357,12 +358,14 @@ impl TrackerClient {
     fn settle(&mut self, now: Time, mut link: Link, failure: Failure, out: &mut Actions<Task>) {
         for flight in link.take_flights() {
             if let Flight::Announce(undo) = flight {
+                mark!("announce-undone");
                 self.holdings.undo(undo);
             }
         }
         self.asks.requeue();
         self.announce_from = Time::ZERO;
         if failure.kind == FailureKind::Violation {
+            mark!("tracker-breaks-rules");
             log::warn!("tracker violation address={} why={}", self.route.address(), failure.why);
         }
         let elsewhere = matches!(failure.kind, FailureKind::Violation | FailureKind::Refused(_));

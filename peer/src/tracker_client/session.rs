@@ -81,6 +81,9 @@ impl TrackerClient {
         if self.last_tracker != Some(theirs.node) {
             // It is new, or was started anew, and knows nothing of us. One that we have met before
             // says so with SYNC if it has forgotten.
+            if self.last_tracker.is_some() {
+                mark!("tracker-started-anew");
+            }
             self.last_tracker = Some(theirs.node);
             self.holdings.tell_stranger();
             self.events.push(TrackerEvent::Stranger);
@@ -90,6 +93,7 @@ impl TrackerClient {
 
     /// [T-46] [T-47]
     fn pushed(&mut self, mut swarm: Swarm) {
+        mark!("pushed-to");
         swarm.peers.truncate(MAX_PUSH);
         self.events.push(TrackerEvent::Peers(swarm));
     }
@@ -149,6 +153,7 @@ impl TrackerClient {
         }
         // [T-18] Unless everything has been sent since that BEAT anyway.
         if lease.sync && lease.rid.0 > link.last_reset {
+            mark!("tracker-asks-for-all");
             self.holdings.tell_all();
         }
         self.events.push(TrackerEvent::Lease(lease));

@@ -228,6 +228,11 @@ impl Uploads {
         self.sessions.get(&session).map_or(0, |queue| queue.len)
     }
 
+    /// Sessions about which something is remembered.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Collects the sessions that can be served; where the one furthest behind stands.
     fn find_ready(
         &mut self,

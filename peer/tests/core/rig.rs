@@ -134,6 +134,7 @@ impl Rig {
             up_limit: None,
             down_limit: None,
             max_peers: 50,
+            piece_log2: None,
             buffer_bytes: 16 << 20,
             workers: 2,
             seed: 1,

@@ -1,19 +1,30 @@
 //! `cargo sim`: random swarms with random trouble, one for each seed.
 //!
-//! `--sweep` cuts the power at every operation of a fetcher's disk instead, in every way there is.
+//! `cargo sim N` runs so many seeds on all processors, `--minutes M` as many as fit, from `--from N` on;
+//! `--seed N` runs one, and `--trace` prints all that happens in it. `--coverage` also demands that every
+//! mark was hit and every kind of trouble had an effect; `--canaries` plants one bug after the other and
+//! says how many seeds it took to find each.
 //!
+//! `--sweep` cuts the power at every operation of a fetcher's disk instead, in every way there is;
 //! `--scale N` runs so many peers in one swarm, calm and with churn, and prints what that takes.
-//!
-//! `--seed N` runs one of them, `--trace` prints all that happens in it; `--count N` runs so many and
-//! `--minutes M` as many as fit, from `--from N` on.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use reactor::clock::Clock;
 use reactor::{Time, seed::random_seed};
+use tests::canaries::CANARIES;
+use tests::faults::Trouble;
+use tests::marks::{HITS, MARKS};
+use tests::runner::{Order, Sum, run_many};
 use tests::sweep::{self, Shape};
 use tests::{plan, scale};
+
+const USAGE: &str =
+    "usage: cargo sim [COUNT | --minutes M] [--from SEED] [--threads N] [--coverage]
+       cargo sim --seed SEED [--trace]
+       cargo sim --canaries [--starts N] [--from SEED]
+       cargo sim --sweep | --scale N";
 
 #[derive(Default)]
 struct Args {
@@ -21,15 +32,22 @@ struct Args {
     from: Option<u64>,
     count: Option<u64>,
     minutes: Option<u64>,
+    threads: Option<u64>,
+    starts: Option<u64>,
     trace: bool,
     sweep: bool,
     scale: Option<u64>,
+    coverage: bool,
+    canaries: bool,
 }
 
 fn parse() -> Result<Args, String> {
     let mut args = Args::default();
     let mut given = std::env::args().skip(1);
     while let Some(flag) = given.next() {
+        let number = |text: String| {
+            text.parse().map_err(|_| format!("expected a number, got '{text}'")).map(Some)
+        };
         let slot = match flag.as_str() {
             "--trace" => {
                 args.trace = true;
@@ -39,15 +57,31 @@ fn parse() -> Result<Args, String> {
                 args.sweep = true;
                 continue;
             }
+            "--coverage" => {
+                args.coverage = true;
+                continue;
+            }
+            "--canaries" => {
+                args.canaries = true;
+                continue;
+            }
             "--seed" => &mut args.seed,
             "--from" => &mut args.from,
-            "--count" => &mut args.count,
             "--scale" => &mut args.scale,
+            "--count" => &mut args.count,
             "--minutes" => &mut args.minutes,
-            other => return Err(format!("unknown option '{other}'")),
+            "--threads" => &mut args.threads,
+            "--starts" => &mut args.starts,
+            other if other.starts_with('-') => return Err(format!("unknown option '{other}'")),
+            other => {
+                args.count = number(other.to_owned())?;
+                continue;
+            }
         };
-        let value = given.next().ok_or_else(|| format!("{flag} needs a number"))?;
-        *slot = Some(value.parse().map_err(|_| format!("{flag} needs a number, not '{value}'"))?);
+        *slot = number(given.next().ok_or_else(|| format!("{flag} needs a number"))?)?;
+    }
+    if (args.coverage || args.canaries) && !cfg!(feature = "hooks") {
+        return Err("built without marks and canaries; use `cargo sim`".to_owned());
     }
     Ok(args)
 }
@@ -57,10 +91,7 @@ fn main() -> ExitCode {
     let args = match parse() {
         Ok(args) => args,
         Err(problem) => {
-            eprintln!(
-                "{problem}\nusage: cargo sim [--seed N [--trace]] [--from N] [--count N | --minutes M]\n       \
-                 cargo sim --sweep | --scale N"
-            );
+            eprintln!("{problem}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -70,44 +101,106 @@ fn main() -> ExitCode {
     if let Some(peers) = args.scale {
         return scale_up(args.from.unwrap_or(1), usize::try_from(peers).unwrap_or(usize::MAX));
     }
-    if let Some(seed) = args.seed {
-        return match plan::run(seed, args.trace) {
-            Ok(outcome) => {
-                println!("{outcome:#?}");
-                ExitCode::SUCCESS
-            }
-            Err(stuck) => {
-                println!("{stuck}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let first = args.from.unwrap_or_else(|| random_seed().unwrap_or(1) >> 16);
-    let until = args.minutes.map(|minutes| Time::ZERO + Duration::from_secs(minutes * 60));
-    let usual = if until.is_some() { u64::MAX } else { 1_000 };
-    let count = args.count.unwrap_or(usual);
-    let clock = Clock::start();
-    let (mut done, mut steps, mut failed, mut virtual_time) = (0, 0, 0, Duration::ZERO);
-    while done < count && until.is_none_or(|until| clock.now() < until) {
-        match plan::run(first + done, false) {
-            Ok(outcome) => {
-                steps += outcome.steps;
-                virtual_time += outcome.took;
-            }
-            Err(stuck) => {
-                failed += 1;
-                println!("{stuck}\n");
-            }
+    let passed = if let Some(seed) = args.seed {
+        let outcome = plan::run(seed, args.trace);
+        match &outcome {
+            Ok(outcome) => println!("{outcome:#?}"),
+            Err(stuck) => println!("{stuck}"),
         }
-        done += 1;
+        outcome.is_ok()
+    } else if args.canaries {
+        run_canaries(&args)
+    } else {
+        run_seeds(&args)
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn threads(args: &Args) -> usize {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    args.threads.and_then(|threads| usize::try_from(threads).ok()).unwrap_or(all)
+}
+
+fn first(args: &Args) -> u64 {
+    // Round numbers of at most ten digits are easier to pass on.
+    args.from.unwrap_or_else(|| random_seed().unwrap_or(1) % 100_000_000 * 100)
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn run_seeds(args: &Args) -> bool {
+    let first = first(args);
+    let time = args.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    let usual = if time.is_some() { u64::MAX } else { 1_000 };
+    let count = args.count.unwrap_or(usual);
+    let order = Order { first, count, time, stop: false, canary: None };
+    let sum = run_many(order, threads(args), |problem| println!("{problem}\n"));
+    println!("from {first}: {sum}");
+    let covered = !args.coverage || is_covered(&sum);
+    sum.failures.is_empty() && covered
+}
+
+/// Says what was not reached, and what it would prove.
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn is_covered(sum: &Sum) -> bool {
+    let mut missing = 0;
+    for (mark, proves) in MARKS {
+        let hits = sum.marks.get(mark).copied().unwrap_or(0);
+        println!("{hits:>10}  {mark}");
+        if hits < HITS {
+            missing += 1;
+            println!("            MISSING, {HITS} wanted: {proves}");
+        }
     }
-    let real = clock.now().since(Time::ZERO);
+    for kind in Trouble::ALL {
+        let (injected, effective) = sum.faults.of(*kind);
+        println!("{injected:>10}  injected, {effective} effects: {kind}");
+        if injected == 0 || effective == 0 {
+            missing += 1;
+            println!("            MISSING: it had no effect");
+        }
+    }
+    let all = MARKS.len() + Trouble::ALL.len();
+    println!("{} of {all} marks and kinds of trouble are covered", all - missing);
+    missing == 0
+}
+
+/// Plants each bug, from several starting points, and prints the seeds that it took to find it.
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn run_canaries(args: &Args) -> bool {
+    std::panic::set_hook(Box::new(|_| {}));
+    let starts = args.starts.unwrap_or(5);
+    let first = first(args);
+    let mut all_caught = true;
     println!(
-        "{done} seeds from {first}, {failed} failed, {steps} events, {} h of virtual time in {} s",
-        virtual_time.as_secs() / 3600,
-        real.as_secs()
+        "{:<22} {:>6}  seeds until caught from {starts} starts after {first}",
+        "canary", "median"
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    for canary in CANARIES {
+        let mut taken = Vec::new();
+        let mut why = String::new();
+        for start in 0..starts {
+            let order = Order {
+                first: first + start * 10_000,
+                count: canary.budget,
+                time: None,
+                stop: true,
+                canary: Some(canary.name),
+            };
+            let sum = run_many(order, threads(args), |_| {});
+            let caught = sum.failures.first_key_value();
+            taken.push(caught.map(|(seed, _)| seed - order.first + 1));
+            why = caught.map_or(why, |(_, text)| text.lines().next().unwrap_or("").to_owned());
+        }
+        taken.sort_unstable_by_key(|taken| taken.unwrap_or(u64::MAX));
+        let shown =
+            |taken: &Option<u64>| taken.map_or("never".to_owned(), |taken| taken.to_string());
+        let median = shown(&taken[taken.len() / 2]);
+        let list: Vec<String> = taken.iter().map(shown).collect();
+        all_caught &= taken.iter().all(Option::is_some);
+        let name = canary.name;
+        println!("{name:<22} {median:>6}  {} ({}: {why})", list.join(" "), canary.what);
+    }
+    all_caught
 }
 
 #[allow(clippy::print_stdout, reason = "this is a command")]

@@ -56,6 +56,7 @@ impl Disk {
         }
         let fails = state.failing_syncs > 0;
         state.failing_syncs -= u32::from(fails);
+        state.failures.0 += u64::from(fails);
         act(&mut state, fails);
         state.note_point();
         if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
@@ -271,11 +272,12 @@ impl Drop for SimFile {
 }
 
 /// Refuses what would take more space than there is.
-fn grow(state: &State, ino: u64, end: u64) -> io::Result<()> {
+fn grow(state: &mut State, ino: u64, end: u64) -> io::Result<()> {
     let Some(quota) = state.quota else { return Ok(()) };
     let has = state.meta(ino)?.allocated;
     let more = end.next_multiple_of(4096).saturating_sub(has);
     if more > 0 && state.used() + more > quota {
+        state.failures.2 += 1;
         return Err(failed(io::ErrorKind::StorageFull));
     }
     Ok(())
@@ -303,6 +305,7 @@ impl FsFile for SimFile {
             state.cost.bytes += bytes.len() as u64;
             if state.failing_writes > 0 {
                 state.failing_writes -= 1;
+                state.failures.1 += 1;
                 return Err(io::Error::from_raw_os_error(5));
             }
             grow(state, self.ino, offset + bytes.len() as u64)?;
@@ -322,6 +325,9 @@ impl FsFile for SimFile {
     }
 
     fn reserve(&self, len: u64) -> io::Result<bool> {
+        if self.disk.looking(self.process)?.sparse {
+            return Ok(false);
+        }
         let done = self.disk.changing(self.process, &self.path, |state| {
             grow(state, self.ino, len)?;
             let at = state.tick();

@@ -87,6 +87,20 @@ impl Disk {
         found
     }
 
+    /// The length of a file; `None` if there is none.
+    pub fn len_of(&self, path: &str) -> Option<u64> {
+        let state = self.state();
+        let Body::File { data, .. } = &state.inode(state.find(Path::new(path))?)?.body else {
+            return None;
+        };
+        Some(data.len() as u64)
+    }
+
+    /// Failures of syncs, failures of writes and refusals for want of space so far.
+    pub fn failures(&self) -> (u64, u64, u64) {
+        self.state().failures
+    }
+
     /// Bytes of a file, for comparisons; `None` if there is no such range.
     pub fn read(&self, path: &Path, offset: u64, len: usize) -> Option<Vec<u8>> {
         let state = self.state();
@@ -157,6 +171,11 @@ impl Disk {
     /// Room for so many bytes from now on, what is there already included; `None`: no end of it.
     pub fn set_quota(&self, bytes: Option<u64>) {
         self.state().quota = bytes;
+    }
+
+    /// Space can't be reserved: files grow as they are written.
+    pub fn cannot_reserve(&self) {
+        self.state().sparse = true;
     }
 
     /// Bytes that files take up.

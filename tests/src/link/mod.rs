@@ -12,9 +12,11 @@ mod sending;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use reactor::{Action, CloseCause, ConnId, ConnectError, Event};
+use protocol::Message;
+use reactor::{Action, CloseCause, ConnId, ConnectError, Event, Rng};
 
 use crate::check::Watch;
+use crate::faults::Trouble;
 use crate::node::{EndKey, Life, PORT, Queued, Twist, address, index_of};
 use crate::world::{What, World, nanos};
 
@@ -24,6 +26,9 @@ const CONNECT_TIMEOUT: u64 = 5_000_000_000;
 const RETRANSMIT_TIMEOUT: u64 = 900_000_000_000;
 /// A driver reads at most so much at once.
 const READ_BUDGET: usize = 512 * 1024;
+
+/// Peers in a lying tracker's answer at most.
+const MISNAMED_MAX: usize = 50;
 
 /// What crosses the network.
 #[derive(Debug)]
@@ -70,6 +75,72 @@ pub(crate) struct End {
     held_back: Vec<(Parcel, bool)>,
 }
 
+impl End {
+    /// Bytes of data that the driver has still to hand to the system, without the largest block.
+    fn queued_data(&self) -> usize {
+        let len = |item: &Queued| match item {
+            Queued::Bytes(_) => 0,
+            Queued::Range { range, .. } => {
+                usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)
+            }
+        };
+        let (mut sum, mut largest) = (0, 0);
+        for len in self.queue.iter().map(len) {
+            sum += len;
+            largest = largest.max(len);
+        }
+        sum - largest
+    }
+}
+
+/// The first `len` bytes. An emptied queue gives its memory back: with very many ends, empty buffers
+/// would be what memory is full of.
+fn take_front(queue: &mut VecDeque<u8>, len: usize) -> Vec<u8> {
+    let (front, back) = queue.as_slices();
+    let mut taken = Vec::with_capacity(len);
+    taken.extend_from_slice(&front[..len.min(front.len())]);
+    taken.extend_from_slice(&back[..len - taken.len()]);
+    queue.drain(..len);
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    }
+    taken
+}
+
+/// Changes the peers that a tracker names: some are dead, some are other people's hosts, some are
+/// nobody's. How many lies.
+fn misname(bytes: &mut Vec<u8>, nodes: usize, rng: &mut Rng) -> u64 {
+    let (mut rest, mut out, mut lies) = (&bytes[..], Vec::new(), 0);
+    while let [kind, a, b, c, body @ ..] = rest {
+        let len = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        let Some(frame) = rest.get(..4 + len) else { break };
+        match Message::decode(*kind, &body[..len]) {
+            Ok(Message::Swarm(mut swarm)) => {
+                for _ in 0..1 + rng.below(3) {
+                    let addr = match rng.below(6) {
+                        0 => SocketAddr::from(([0, 0, 0, 0], PORT)),
+                        1 => SocketAddr::from(([239, 1, 2, 3], PORT)),
+                        2 => SocketAddr::from(([10, 200, 0, 1], PORT)),
+                        3 => SocketAddr::new(address(rng.index(nodes)).ip(), 0),
+                        // The tracker itself, and whoever asks, may be among them.
+                        _ => address(rng.index(nodes)),
+                    };
+                    let holding = protocol::Holding::Complete;
+                    swarm.peers.insert(0, protocol::PeerAddr { holding, addr });
+                    lies += 1;
+                }
+                swarm.peers.truncate(MISNAMED_MAX);
+                Message::Swarm(swarm).encode(&mut out);
+            }
+            _ => out.extend_from_slice(frame),
+        }
+        rest = &rest[4 + len..];
+    }
+    out.extend_from_slice(rest);
+    *bytes = out;
+    lies
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -86,22 +157,31 @@ impl World {
         self.links.get_mut(link)?.as_mut().map(|link| &mut link.ends[side])
     }
 
-    fn is_cut(&self, a: usize, b: usize) -> bool {
-        !self.cuts.is_empty() && self.cuts.contains(&(a.min(b), a.max(b)))
+    /// Which trouble keeps everything from getting from one node to another, if any does.
+    fn cut_between(&self, from: usize, to: usize) -> Option<Trouble> {
+        if self.cuts.is_empty() { None } else { self.cuts.get(&(from, to)).copied() }
     }
 
     fn latency(&mut self, a: usize, b: usize) -> u64 {
         let base = nanos(self.nodes[a].profile.latency) + nanos(self.nodes[b].profile.latency);
-        base + self.rng.below(base / 8 + 1)
+        let slowness = self.nodes[a].slowness.max(self.nodes[b].slowness);
+        (base + self.rng.below(base / 8 + 1)) * slowness
     }
 
     // ---- beginnings
 
     pub(crate) fn connect(&mut self, from: usize, conn: ConnId, remote: SocketAddr) {
-        self.note(from, "connect", conn.0, 0);
+        if self.nodes[from].is_honest() {
+            self.rules_on_dial(from, remote);
+        }
         self.nodes[from].connecting.insert(conn);
         let epoch = self.nodes[from].epoch;
         let target = index_of(remote.ip()).filter(|index| *index < self.nodes.len());
+        if self.nodes[from].exhausted {
+            self.faults.effect(Trouble::Descriptors, 1);
+            let error = ConnectError::NoResources;
+            return self.plan(self.now, What::ConnectFailed { node: from, epoch, conn, error });
+        }
         match target {
             Some(to) => {
                 let at = self.now + self.latency(from, to);
@@ -119,15 +199,27 @@ impl World {
         let back = self.now + self.latency(from, to);
         let listens = matches!(self.nodes[to].life, Life::Up | Life::Paused);
         let failed = |error| What::ConnectFailed { node: from, epoch, conn, error };
-        if self.is_cut(from, to) || self.nodes[to].dark {
+        let cut = self.cut_between(from, to).or_else(|| self.cut_between(to, from));
+        if let Some(trouble) = cut {
+            self.faults.effect(trouble, 1);
+        }
+        if cut.is_some() || self.nodes[to].dark {
             return self.plan(self.now + CONNECT_TIMEOUT, failed(ConnectError::TimedOut));
         }
-        if !listens || remote.port() != PORT {
+        if self.nodes[to].exhausted && listens {
+            // It waits in the backlog until there is a descriptor for it, or nobody waits any more.
+            self.faults.effect(Trouble::Descriptors, 1);
+            return self.plan(self.now + CONNECT_TIMEOUT, failed(ConnectError::TimedOut));
+        }
+        let refused = listens && self.nodes[to].refuses;
+        self.faults.effect(Trouble::Refuse, u64::from(refused));
+        if !listens || refused || remote.port() != PORT {
             return self.plan(back, failed(ConnectError::Refused));
         }
         let end = |node, conn| End { node, conn, known: true, ..End::default() };
-        let honest = |index: usize| self.nodes[index].twist.is_none();
-        let watch = Watch::new([honest(from), honest(to)]);
+        let honest = |index: usize| self.nodes[index].is_honest();
+        let mut watch = Watch::new([honest(from), honest(to)]);
+        watch.shunned = [self.shuns(from, to), self.shuns(to, from)];
         self.links.push(Some(Link { ends: [end(from, Some(conn)), end(to, None)], watch }));
         let link = self.links.len() - 1;
         let IpAddr::V4(ip) = address(from).ip() else { return };
@@ -217,9 +309,18 @@ impl World {
         let Some(end) = self.end(key) else { return };
         let index = end.node;
         let mut copies = 1;
+        let index_range = self.nodes.len();
         let node = &mut self.nodes[index];
         match (node.twist, &mut item) {
-            (Some(Twist::Mute), Queued::Range { .. }) => copies = 0,
+            (Some(Twist::Mute), Queued::Range { .. }) => {
+                copies = 0;
+                self.faults.effect(Trouble::Mute, 1);
+            }
+            (Some(Twist::Misname), Queued::Bytes(bytes)) => {
+                let known = index_range;
+                let changed = misname(bytes, known, &mut node.rng);
+                self.faults.effect(Trouble::FalseTracker, changed);
+            }
             (Some(Twist::Garble(odds)), Queued::Bytes(bytes))
                 if node.rng.below(1_000_000) < odds =>
             {
@@ -227,11 +328,22 @@ impl World {
                 let bit = node.rng.below(8);
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << bit;
+                    self.faults.effect(Trouble::Garble, 1);
                 }
             }
-            (Some(Twist::Repeat(times)), Queued::Bytes(_)) => copies = times,
+            (Some(Twist::Repeat(times)), Queued::Bytes(_)) => {
+                copies = times;
+                self.faults.effect(Trouble::Repeat, 1);
+            }
             _ => {}
         }
+        if let (Queued::Bytes(bytes), true) = (&item, self.nodes[index].is_tracker())
+            && self.nodes[index].is_honest()
+            && let Some(conn) = self.end(key).and_then(|end| end.conn)
+        {
+            self.rules_on_tracker(conn, bytes);
+        }
+        let is_block = matches!(item, Queued::Range { .. });
         let Some(end) = self.end_mut(key) else { return };
         for _ in 1..copies {
             if let Queued::Bytes(bytes) = &item {
@@ -242,7 +354,11 @@ impl World {
             end.queue.push_back(item);
         }
         let waiting = end.queue.len();
-        self.check.queue(index, waiting);
+        let data = if is_block { end.queued_data() } else { 0 };
+        if self.nodes[index].is_honest() {
+            self.check.queue(index, waiting);
+            self.rules_on_block(index, data);
+        }
         self.plan_pump(key);
     }
 

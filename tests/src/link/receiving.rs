@@ -1,7 +1,5 @@
 //! From the network to a machine: the downlink, the inbox, ends and resets.
 
-use std::collections::VecDeque;
-
 use reactor::{CloseCause, Event};
 
 use super::{Parcel, READ_BUDGET};
@@ -17,7 +15,8 @@ impl World {
         if !counted && down > 0 {
             let len = if let Parcel::Bytes(bytes) = &parcel { bytes.len() as u64 } else { 0 };
             let node = &mut self.nodes[index];
-            let free = node.downlink_free.max(self.now) + len * 1_000_000_000 / down;
+            let free =
+                node.downlink_free.max(self.now) + len * 1_000_000_000 / down * node.slowness;
             node.downlink_free = free;
             return self.plan(free, What::Arrive { end: key, parcel, counted: true });
         }
@@ -70,11 +69,7 @@ impl World {
             let Some(end) = self.end_mut(key) else { return };
             if !end.paused && !end.inbox.is_empty() {
                 let len = end.inbox.len().min(READ_BUDGET);
-                let bytes: Vec<u8> = end.inbox.drain(..len).collect();
-                if end.inbox.is_empty() {
-                    // With very many ends, empty buffers are what memory is full of.
-                    end.inbox = VecDeque::new();
-                }
+                let bytes = super::take_front(&mut end.inbox, len);
                 if let Some(sender) = self.end_mut(other) {
                     sender.in_flight = sender.in_flight.saturating_sub(len);
                 }
@@ -99,7 +94,7 @@ impl World {
     }
 
     /// Ends a connection from outside and tells the machine.
-    pub(super) fn fail_end(&mut self, key: EndKey, cause: CloseCause) {
+    pub(crate) fn fail_end(&mut self, key: EndKey, cause: CloseCause) {
         let Some(end) = self.end_mut(key).filter(|end| end.known) else { return };
         let (index, conn) = (end.node, end.conn);
         let reset = cause == CloseCause::SourceFailed;

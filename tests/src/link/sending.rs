@@ -1,10 +1,9 @@
 //! From a machine's queue to the other end: buffers, windows, turns on the uplink, cut ways.
 
-use std::collections::VecDeque;
-
 use reactor::{CloseCause, ConnId, Event, RangeError, RangeTag};
 
 use super::Parcel;
+use crate::faults::Trouble;
 use crate::node::{EndKey, Queued, Twist};
 use crate::world::{What, World};
 
@@ -105,6 +104,7 @@ impl World {
                     if rotten > 0 && step > 0 && rng.below(1_000_000) < rotten {
                         let at = before + rng.index(taken.len() - before);
                         taken[at] ^= 1;
+                        self.faults.effect(Trouble::Corrupt, 1);
                     }
                     self.nodes[index].sent += step;
                     end.begun += taken.len();
@@ -157,7 +157,9 @@ impl World {
                 most
             };
             self.nodes[index].uplink.busy = true;
-            let time = (len as u64 * 1_000_000_000).checked_div(up).unwrap_or(0);
+            let slowness = self.nodes[index].slowness;
+            self.faults.effect(Trouble::Slow, u64::from(slowness > 1));
+            let time = (len as u64 * 1_000_000_000).checked_div(up).unwrap_or(0) * slowness;
             return self.plan(self.now + time, What::Left { end: key, len });
         }
     }
@@ -168,10 +170,7 @@ impl World {
         if let Some(end) = self.end_mut(key) {
             end.leaving = false;
             let len = len.min(end.kernel.len());
-            let bytes: Vec<u8> = end.kernel.drain(..len).collect();
-            if end.kernel.is_empty() {
-                end.kernel = VecDeque::new();
-            }
+            let bytes = super::take_front(&mut end.kernel, len);
             end.in_flight += len;
             if len > 0 {
                 self.send(key, Parcel::Bytes(bytes));
@@ -220,7 +219,8 @@ impl World {
         let to = (from.0, 1 - from.1);
         let Some(a) = self.end(from).map(|end| end.node) else { return };
         let Some(b) = self.end(to).map(|end| end.node) else { return };
-        if self.is_cut(a, b) {
+        if let Some(trouble) = self.cut_between(a, b) {
+            self.faults.effect(trouble, 1);
             if let Some(end) = self.end_mut(to) {
                 end.held_back.push((parcel, false));
             }
@@ -234,13 +234,13 @@ impl World {
     }
 
     /// What was held back on a way that works again goes on.
-    pub(crate) fn heal(&mut self, pair: (usize, usize)) {
+    pub(crate) fn heal(&mut self, way: (usize, usize)) {
         for link in 0..self.links.len() {
             for side in 0..2 {
                 let key = (link, side);
                 let Some(other) = self.end((link, 1 - side)).map(|end| end.node) else { continue };
                 let Some(end) = self.end_mut(key) else { continue };
-                if (end.node.min(other), end.node.max(other)) != pair {
+                if (other, end.node) != way {
                     continue;
                 }
                 let parcels = std::mem::take(&mut end.held_back);

@@ -47,6 +47,7 @@ fn peer(node: u8, jobs: Vec<Job>, disk: &Disk) -> Hosted<Peer, Storage> {
         up_limit: None,
         down_limit: None,
         max_peers: 50,
+        piece_log2: None,
         buffer_bytes: 16 << 20,
         workers: 2,
         seed: node.into(),

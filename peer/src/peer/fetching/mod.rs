@@ -155,6 +155,7 @@ impl Fetch {
     fn release(&mut self, out: &mut Actions<Task>) {
         match self.state {
             State::Preparing | State::Transferring | State::Finishing => {
+                mark!("part-kept");
                 self.state = State::Releasing;
                 run(out, Task::Release { fetch: self.key });
             }
@@ -258,7 +259,10 @@ impl Peer {
         out: &mut Actions<Task>,
     ) {
         match fetch.state {
-            State::Lingering(until) if until <= now => fetch.state = State::Over,
+            State::Lingering(until) if until <= now => {
+                mark!("lingered");
+                fetch.state = State::Over;
+            }
             State::Resolving | State::GettingManifest | State::Transferring => {
                 self.tick_search(now, fetch, out);
                 self.tick_disk(now, fetch, out);

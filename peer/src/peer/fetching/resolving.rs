@@ -65,6 +65,9 @@ impl Peer {
                     page.entries.into_iter().map(|entry| entry.record.name).collect();
                 let name = fetch.name().to_string();
                 let similar = similar_names(&name, &names);
+                if !similar.is_empty() {
+                    mark!("did-you-mean");
+                }
                 self.fail_fetch(fetch, Failure::NotFound { name, similar }, out);
             }
             (Asked::Similar, Answer::Status(_)) => {
@@ -168,6 +171,7 @@ impl Peer {
         let segments = fetch.name().segments().count();
         let by_name = matches!(fetch.target, Target::Name { .. });
         if by_name && fetch.job().is_some() && fetch.inner + 1 < segments {
+            mark!("path-inside-an-object");
             fetch.inner += 1;
             self.find(now, fetch);
             return;
@@ -177,6 +181,7 @@ impl Peer {
             fetch.next_find = now + FIND_WHEN_ALONE;
             self.enter_known(now, fetch, out);
         } else if now.since(fetch.started) < fetch.wait() {
+            mark!("name-waited-for");
             fetch.next_find = now + WAIT_POLL;
         } else if by_name {
             let limit = protocol::limits::MAX_LIST_LIMIT;
@@ -221,6 +226,7 @@ impl Peer {
         let named_only = !matches!(fetch.target, Target::Manifest { .. });
         let patience = TRACKER_PATIENCE.max(fetch.wait());
         if fetch.state == State::Resolving && named_only && now.since(since) >= patience {
+            mark!("fetch-without-tracker");
             self.fail_fetch(fetch, Failure::NoTracker { address, why }, out);
         }
     }

@@ -25,6 +25,7 @@ impl Peer {
         let quiet = now.since(fetch.last_progress);
         let resolving = fetch.state == State::Resolving;
         if quiet >= STALL_AFTER && !fetch.stalled && !resolving {
+            mark!("stalled");
             fetch.stalled = true;
             let (reason, missing) = self.why_stalled(fetch);
             self.tell(Notice::Stalled { since: quiet, reason, missing });
@@ -42,6 +43,7 @@ impl Peer {
         let failure = match (&fetch.disk_full, reason) {
             (Some((error, _)), _) => Failure::Storage(error.clone()),
             (None, StallReason::NoPeers | StallReason::NoSourceForPieces) if missing > 0 => {
+                mark!("pieces-missing");
                 Failure::MissingPieces { pieces: missing }
             }
             _ => Failure::TimedOut { what: fetch.name().to_string() },

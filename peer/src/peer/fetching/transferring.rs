@@ -129,7 +129,11 @@ impl Peer {
         fetch.last_checkpoint = now;
         fetch.moves(now);
         self.haves_due.get_or_insert(now);
+        if fetch.done > 0 {
+            mark!("resumed-with-pieces");
+        }
         if let Some(path) = prepared.finished {
+            mark!("there-already");
             fetch.placed = Some((path, true));
             self.fetch_placed(now, fetch, out);
             return;
@@ -197,6 +201,7 @@ impl Peer {
                 }
                 fetch.moves(now);
                 if std::mem::take(&mut fetch.stalled) {
+                    mark!("stall-over");
                     peer.tell(Notice::Resumed);
                 }
                 if fetch.state == State::Transferring && done {
@@ -268,6 +273,7 @@ impl Peer {
         if due && fetch.dirty && !fetch.checkpointing {
             fetch.last_checkpoint = now;
             fetch.dirty = false;
+            mark!("checkpoint");
             fetch.checkpointing = true;
             run(out, Task::Checkpoint { fetch: fetch.key });
         }

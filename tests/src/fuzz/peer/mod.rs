@@ -118,6 +118,7 @@ impl World {
             up_limit: (what & 16 != 0).then_some(100_000),
             down_limit: (what & 32 != 0).then_some(100_000),
             max_peers: if what & 64 != 0 { 2 } else { 50 },
+            piece_log2: None,
             buffer_bytes: if what & 128 != 0 { 1 } else { 1 << 20 },
             workers: 2,
             seed: 1,

@@ -3,7 +3,11 @@
 //! Each kind of trouble is part of a run or not, so that some runs are calm in each respect. Trouble
 //! lasts for a while, then everything heals: from then on every honest fetcher must complete within a
 //! bound, whoever failed before being started again as a person would. One honest seeder always comes
-//! back, so completion is always possible.
+//! back, so completion is always possible. Beside them there may be peers that do harm on purpose, and
+//! people who ask, publish and compare.
+
+mod errands;
+mod trouble;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +17,7 @@ use peer::notice::Notice;
 use reactor::Rng;
 
 use crate::content::Tree;
+use crate::faults::{Faults, Trouble};
 use crate::{Life, NodeKey, Profile, Stuck, Twist, World, jobs};
 
 /// Trouble happens this long.
@@ -21,51 +26,23 @@ const TROUBLE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(600);
 const NAME: &str = "thing";
 
-/// Kinds of trouble, each part of a run or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    /// Processes are killed and started again.
-    Kill,
-    /// Computers lose power and get it back.
-    Power,
-    /// Processes are stopped for a while.
-    Pause,
-    /// Ways are cut and healed.
-    Cut,
-    /// The tracker is killed and started again.
-    Tracker,
-    /// The tracker's store is empty afterwards.
-    Wipe,
-    /// Disks fail to make things durable.
-    Sync,
-    /// Disks fail to write.
-    Write,
-    /// Disks have no room for a while.
-    Full,
-    /// A seeder sends wrong bytes.
-    Corrupt,
-    /// A seeder sends nothing.
-    Mute,
-    /// A seeder's small frames are damaged.
-    Garble,
-    /// A seeder says everything twice.
-    Repeat,
-}
+/// Piece sizes of which each run has one: objects are small here, so most pieces are, too.
+const PIECES: [fn(&mut peer::job::Config); 5] = [
+    |_| {},
+    |config| config.piece_log2 = Some(12),
+    |config| config.piece_log2 = Some(13),
+    |config| config.piece_log2 = Some(14),
+    |config| config.piece_log2 = Some(16),
+];
 
-const KINDS: [Trouble; 13] = [
-    Trouble::Kill,
-    Trouble::Power,
-    Trouble::Pause,
-    Trouble::Cut,
-    Trouble::Tracker,
-    Trouble::Wipe,
-    Trouble::Sync,
-    Trouble::Write,
-    Trouble::Full,
-    Trouble::Corrupt,
-    Trouble::Mute,
-    Trouble::Garble,
-    Trouble::Repeat,
+/// Settings of which each fetcher has one.
+const HABITS: [fn(&mut peer::job::Config); 6] = [
+    |_| {},
+    |_| {},
+    |config| config.buffer_bytes = 1 << 13,
+    |config| config.max_peers = 2,
+    |config| config.down_limit = Some(400_000),
+    |config| config.up_limit = Some(400_000),
 ];
 
 /// How a run went.
@@ -77,6 +54,8 @@ pub struct Outcome {
     pub nodes: usize,
     /// Events in it.
     pub steps: u64,
+    /// What became of the trouble.
+    pub faults: Faults,
     /// Virtual time of the last completion.
     pub took: Duration,
     /// The hash of everything that happened.
@@ -90,8 +69,14 @@ struct Plan {
     tracker: NodeKey,
     seeders: Vec<NodeKey>,
     fetchers: Vec<NodeKey>,
+    /// Peers that do harm on purpose.
+    rogues: Vec<NodeKey>,
+    /// Honest peers on whose completion nothing depends.
+    others: Vec<NodeKey>,
     tree: Tree,
     slowest: u64,
+    /// Index into [`PIECES`].
+    pieces: usize,
 }
 
 /// Runs the swarm of one seed.
@@ -101,23 +86,29 @@ struct Plan {
 pub fn run(seed: u64, trace: bool) -> Result<Outcome, Stuck> {
     let mut plan = Plan::new(seed, trace);
     plan.begin()?;
+    plan.add_rogues();
+    plan.add_errands();
     plan.spread_trouble();
     plan.world.run_for(TROUBLE)?;
     plan.heal();
     let took = plan.complete()?;
     plan.compare()?;
+    plan.look_again()?;
+    plan.count_misdeeds();
     plan.end()?;
     let (nodes, steps) = (plan.world.len(), plan.world.steps());
-    Ok(Outcome { trouble: plan.trouble, nodes, steps, took, hash: plan.world.trace_hash() })
+    let (hash, faults) = (plan.world.trace_hash(), plan.world.faults().clone());
+    Ok(Outcome { trouble: plan.trouble, nodes, steps, faults, took, hash })
 }
 
 fn tree(rng: &mut Rng) -> Tree {
     let seed = rng.next_u64();
     match rng.below(4) {
         0 => Tree::file(seed, rng.index(5_000)),
-        1 => Tree::file(seed, 100_000 + rng.index(3_000_000)),
-        2 => Tree::folder(seed, 1 + rng.index(60), 20_000).with("empty", Vec::new()),
-        _ => Tree::folder(seed, 2 + rng.index(6), 500_000).with_folder("hollow/folder"),
+        1 if rng.below(4) == 0 => Tree::file(seed, 100_000 + rng.index(3_000_000)),
+        1 => Tree::file(seed, 50_000 + rng.index(500_000)),
+        2 => Tree::folder(seed, 1 + rng.index(40), 10_000).with("empty", Vec::new()),
+        _ => Tree::folder(seed, 2 + rng.index(6), 150_000).with_folder("hollow/folder"),
     }
 }
 
@@ -145,15 +136,39 @@ impl Plan {
         let mut rng = world.rng().fork();
         let calm = rng.below(4) == 0;
         let mut trouble: Vec<Trouble> =
-            KINDS.into_iter().filter(|_| !calm && rng.below(3) == 0).collect();
-        // Whoever publishes a name first owns it; a damaged name would be nobody's fault.
-        if trouble.contains(&Trouble::Garble) {
+            Trouble::ALL.iter().copied().filter(|_| !calm && rng.below(4) == 0).collect();
+        // Whoever publishes a name first owns it; a damaged name, or one that somebody takes while the
+        // tracker has lost its memory, would be nobody's fault.
+        if trouble.contains(&Trouble::Garble) || trouble.contains(&Trouble::Flood) {
             trouble.retain(|kind| *kind != Trouble::Wipe);
         }
+        // Who publishes first after that owns the name, whatever has become of its file.
+        if trouble.contains(&Trouble::Edit) {
+            trouble.retain(|kind| *kind != Trouble::Wipe);
+        }
+        world.set_about(trouble.iter().map(Trouble::to_string).collect::<Vec<_>>().join(", "));
         let tracker = world.add_tracker();
         let tree = tree(&mut rng);
         let (seeders, fetchers) = (Vec::new(), Vec::new());
-        Self { world, rng, trouble, tracker, seeders, fetchers, tree, slowest: u64::MAX }
+        let (rogues, others, slowest) = (Vec::new(), Vec::new(), u64::MAX);
+        let pieces = rng.index(PIECES.len());
+        if trouble.contains(&Trouble::FalseTracker) {
+            world.twist(tracker, Twist::Misname);
+            world.faults().inject(Trouble::FalseTracker);
+        }
+        Self {
+            world,
+            rng,
+            trouble,
+            tracker,
+            seeders,
+            fetchers,
+            rogues,
+            others,
+            tree,
+            slowest,
+            pieces,
+        }
     }
 
     fn has(&self, kind: Trouble) -> bool {
@@ -167,6 +182,7 @@ impl Plan {
         let name = format!("seeder{}", self.seeders.len());
         let key = self.world.add_peer(&name, jobs::seed(&[&path]), &[self.tracker], profile);
         self.world.disk(key).put(&path, &self.tree);
+        self.world.tune(key, PIECES[self.pieces]);
         if let Some(twist) = twist {
             self.world.twist(key, twist);
         }
@@ -195,10 +211,12 @@ impl Plan {
         for (kind, twist) in twists {
             if self.has(kind) {
                 self.add_seeder(Some(twist));
+                self.world.faults().inject(kind);
             }
         }
         for index in 0..1 + self.rng.index(6) {
             let profile = profile(&mut self.rng);
+            let habits = self.rng.index(HABITS.len());
             self.slowest = self.slowest.min(profile.up).min(profile.down);
             let linger = match self.rng.below(3) {
                 0 => Linger::No,
@@ -207,7 +225,9 @@ impl Plan {
             };
             // Who does without durability and loses power has only himself to blame.
             let sync = self.rng.below(4) != 0 || self.has(Trouble::Power);
+            let check = self.rng.below(6) == 0;
             let jobs = jobs::fetch_with(NAME, "/in", |job| {
+                job.check = check;
                 job.wait = Duration::from_secs(120);
                 job.linger = linger;
                 job.sync = sync;
@@ -215,6 +235,10 @@ impl Plan {
             let name = format!("fetcher{index}");
             let key = self.world.add_peer(&name, jobs, &[self.tracker], profile);
             self.world.disk(key).allow_below(&["/in"]);
+            self.world.tune(key, HABITS[habits]);
+            if self.rng.below(3) == 0 {
+                self.world.disk(key).cannot_reserve();
+            }
             self.fetchers.push(key);
             let delay = Duration::from_millis(self.rng.below(6_000));
             self.world.after(delay, move |world| world.start(key));
@@ -222,75 +246,15 @@ impl Plan {
         Ok(())
     }
 
-    fn moment(&mut self) -> Duration {
-        Duration::from_millis(self.rng.below(29_000))
-    }
-
-    fn anybody(&mut self) -> NodeKey {
-        let index = self.rng.index(self.seeders.len() + self.fetchers.len());
-        match self.seeders.get(index) {
-            Some(seeder) => *seeder,
-            None => self.fetchers[index - self.seeders.len()],
-        }
-    }
-
-    fn spread_trouble(&mut self) {
-        for kind in self.trouble.clone() {
-            for _ in 0..1 + self.rng.below(4) {
-                self.add_trouble(kind);
-            }
-        }
-    }
-
-    fn add_trouble(&mut self, kind: Trouble) {
-        let (at, tracker, who) = (self.moment(), self.tracker, self.anybody());
-        let later = at + Duration::from_millis(1 + self.rng.below(12_000));
-        let later = later.min(TROUBLE - Duration::from_millis(500));
-        let fetcher = self.fetchers[self.rng.index(self.fetchers.len())];
-        let count = 1 + u32::try_from(self.rng.below(3)).unwrap_or(0);
-        let world = &mut self.world;
-        match kind {
-            Trouble::Kill => {
-                world.after(at, move |world| world.kill_if_up(who));
-                world.after(later, move |world| world.start(who));
-            }
-            Trouble::Power => {
-                world.after(at, move |world| world.cut_power(who));
-                world.after(later, move |world| world.start(who));
-            }
-            Trouble::Pause => {
-                world.after(at, move |world| world.pause(who));
-                world.after(later, move |world| world.resume(who));
-            }
-            Trouble::Cut => {
-                let other = self.anybody();
-                let world = &mut self.world;
-                world.after(at, move |world| world.set_cut(who, other, true));
-                world.after(later, move |world| world.set_cut(who, other, false));
-            }
-            Trouble::Tracker | Trouble::Wipe => {
-                world.after(at, move |world| world.kill_if_up(tracker));
-                world.after(later, move |world| {
-                    if kind == Trouble::Wipe && world.life(tracker) == Life::Down {
-                        world.empty_store(tracker);
-                    }
-                    world.start(tracker);
-                });
-            }
-            Trouble::Sync => world.after(at, move |world| world.disk(fetcher).fail_syncs(count)),
-            Trouble::Write => world.after(at, move |world| world.disk(fetcher).fail_writes(count)),
-            Trouble::Full => {
-                world.after(at, move |world| {
-                    let disk = world.disk(fetcher);
-                    disk.set_quota(Some(disk.used() + 8_192));
-                });
-                world.after(later, move |world| world.disk(fetcher).set_quota(None));
-            }
-            Trouble::Corrupt | Trouble::Mute | Trouble::Garble | Trouble::Repeat => {}
-        }
-    }
-
     fn heal(&mut self) {
+        // A tracker that sleeps for longer than two intervals gives everybody the time back.
+        let asleep = self.has(Trouble::TrackerPause) && self.rng.below(2) == 0;
+        if asleep {
+            let tracker = self.tracker;
+            let later = Duration::from_secs(5 + self.rng.below(20));
+            self.world.after(later, move |world| world.resume(tracker));
+        }
+        self.world.untwist(self.tracker);
         let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
         for (index, key) in all.iter().enumerate() {
             for other in &all[index + 1..] {
@@ -300,8 +264,12 @@ impl Plan {
             disk.set_quota(None);
             disk.fail_syncs(0);
             disk.fail_writes(0);
-            self.world.resume(*key);
+            self.world.set_network(*key, false, false, 1);
+            if *key != self.tracker || !asleep {
+                self.world.resume(*key);
+            }
         }
+        self.world.fail_store(self.tracker, None);
         self.world.start(self.tracker);
         for key in self.seeders.clone() {
             self.world.start(key);
@@ -323,6 +291,7 @@ impl Plan {
             if self.world.elapsed() > end {
                 return Err(self.world.stuck(format!("not complete {limit:?} after all healed")));
             }
+            self.supervise();
             for key in fetchers {
                 let over = matches!(self.world.life(key), Life::Exited | Life::Down);
                 if over && !has_it(&self.world, key, &self.tree) {
@@ -334,6 +303,14 @@ impl Plan {
                 return Err(self.world.stuck("a fetcher gives up again and again".to_owned()));
             }
             self.world.run_for(step)?;
+        }
+    }
+
+    /// A tracker that ended because its store failed is started again, as a service would be.
+    fn supervise(&mut self) {
+        if self.world.life(self.tracker) == Life::Exited {
+            self.world.faults().effect(Trouble::Store, 1);
+            self.world.start(self.tracker);
         }
     }
 
@@ -358,6 +335,7 @@ impl Plan {
                 self.world.stop(*key);
             }
         }
+        // What fails to stop politely is not let off: it must.
         self.world.run_until(Duration::from_secs(60), |world| {
             all.iter().all(|key| matches!(world.life(*key), Life::Exited | Life::Down))
         })?;
@@ -370,6 +348,10 @@ impl Plan {
 }
 
 fn has_it(world: &World, key: NodeKey, tree: &Tree) -> bool {
+    let told = |notice: &Notice| matches!(notice, Notice::FetchDone { .. });
+    if !world.notices(key).iter().any(|(_, notice)| told(notice)) {
+        return false;
+    }
     let path = format!("/in/{NAME}");
     let there = world.disk(key).tree(Path::new(&path));
     there.is_some_and(|there| tree.difference(&there).is_none())
