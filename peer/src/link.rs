@@ -1,6 +1,6 @@
 //! One connection to another peer: its session, its pace, and what is queued on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use protocol::message::Block;
@@ -43,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) remote_left: bool,
     /// Which object each channel is for.
     pub(crate) channels: BTreeMap<ChannelId, SwarmKey>,
+    /// Swarms whose channel was opened anew: once is enough for a remote that keeps the rules.
+    pub(crate) opened_anew: BTreeSet<SwarmKey>,
     /// Bytes handed to the driver since the queue was last empty.
     queued: u64,
     /// Bytes of requests whose files are being opened.
@@ -73,6 +75,7 @@ impl Link {
             pipeline: Pipeline::new(now),
             remote_left: false,
             channels: BTreeMap::new(),
+            opened_anew: BTreeSet::new(),
             queued: 0,
             opening: 0,
             unflushed_since: None,

@@ -233,6 +233,12 @@ impl Swarm {
         true
     }
 
+    /// Whether this member has the manifest that we miss, and has not said how long it is.
+    pub(crate) fn lacks_manifest_len(&self, conn: ConnId) -> bool {
+        let member = self.members.get(&conn);
+        self.manifest.is_none() && member.is_some_and(|member| member.manifest_len == 0)
+    }
+
     /// A member does not have this piece after all.
     pub(crate) fn lacks(&mut self, conn: ConnId, piece: PieceIndex) {
         let Some(member) = self.members.get_mut(&conn) else { return };

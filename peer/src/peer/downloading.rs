@@ -135,7 +135,7 @@ impl Peer {
             // [T-8] It was asked for bytes of which the tracker says that they are all.
             _ if swarm.members.get(&conn).is_some_and(|member| member.len_is_hint) => {
                 swarm.manifest_fetch.forget_expected();
-                self.manifest_refused(now, conn, key, Code::BAD_RANGE);
+                self.manifest_refused(now, conn, link, key, Code::BAD_RANGE);
             }
             _ => {
                 mark!("manifest-rejected");
@@ -169,6 +169,7 @@ impl Peer {
                 self.ban(now, conn, text, out);
             }
         }
+        self.tell_of_manifest(now, key, giver, out);
         self.fetch_has_manifest(now, key, manifest, out);
     }
 
@@ -289,15 +290,25 @@ impl Peer {
     }
 
     /// A link does not serve the manifest: the next one that has it is asked.
-    pub(super) fn manifest_refused(&mut self, now: Time, conn: ConnId, key: SwarmKey, code: Code) {
+    pub(super) fn manifest_refused(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        link: &mut Link,
+        key: SwarmKey,
+        code: Code,
+    ) {
         let Some(swarm) = self.swarms.get_mut(&key) else { return };
         mark!("manifest-refused");
         swarm.manifest_fetch.drop_link(conn);
         let Some(member) = swarm.members.get_mut(&conn) else { return };
         if code == Code::BUSY {
             member.not_before = now + BUSY_PAUSE;
-        } else {
-            (member.manifest_len, member.refused_manifest) = (0, true);
+            return;
+        }
+        (member.manifest_len, member.refused_manifest) = (0, true);
+        if member.len_is_hint {
+            self.open_anew(now, conn, link, key);
         }
     }
 

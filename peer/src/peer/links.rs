@@ -180,7 +180,7 @@ impl Peer {
                 self.on_bitmap(now, conn, link, channel, (manifest_len, piece_count, holdings));
             }
             SessionEvent::Have { channel, pieces } => {
-                self.on_have(conn, link, channel, &pieces);
+                self.on_have(now, conn, link, channel, &pieces);
                 self.steer(now, conn, link, channel, &pieces, out);
             }
             SessionEvent::Requested(request) => self.on_requested(conn, link, request)?,
@@ -320,15 +320,53 @@ impl Peer {
 
     pub(super) fn on_have(
         &mut self,
+        now: Time,
         conn: ConnId,
         link: &mut Link,
         channel: ChannelId,
         pieces: &[u32],
     ) {
-        let Some(key) = link.channels.get(&channel) else { return };
-        let Some(swarm) = self.swarms.get_mut(key) else { return };
+        let Some(key) = link.channels.get(&channel).copied() else { return };
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
         if !swarm.add_haves(conn, pieces) {
             link.session.bye(Code::BAD_STATE, "HAVE of a piece that the object does not have");
+        } else if swarm.lacks_manifest_len(conn) {
+            self.open_anew(now, conn, link, key);
+        }
+    }
+
+    /// Ends the channel for a swarm and opens another, whose BITMAPs say how long the manifest is by now.
+    /// [P-26]
+    pub(super) fn open_anew(&mut self, now: Time, conn: ConnId, link: &mut Link, key: SwarmKey) {
+        let member = self.swarms.get(&key).and_then(|swarm| swarm.members.get(&conn));
+        let Some(channel) = member.map(|member| member.channel) else { return };
+        if link.opened_anew.insert(key) {
+            link.session.close_channel(channel, Code::OK);
+            self.forget_channel(now, conn, link, channel);
+            self.join_link(conn, link, key);
+        }
+    }
+
+    /// An object without pieces has no HAVE by which others learn that its manifest is here now. [P-26]
+    pub(super) fn tell_of_manifest(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        giver: ConnId,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(swarm) = self.swarms.get(&key) else { return };
+        if swarm.manifest.as_ref().is_none_or(|known| known.geometry().piece_count() > 0) {
+            return;
+        }
+        let waiting =
+            |(conn, member): &(&ConnId, &Member)| **conn != giver && member.manifest_len == 0;
+        let conns: Vec<_> = swarm.members.iter().filter(waiting).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            let Some(mut link) = self.links.remove(&conn) else { continue };
+            self.open_anew(now, conn, &mut link, key);
+            link.flush(now, conn, out);
+            self.links.insert(conn, link);
         }
     }
 
@@ -384,7 +422,7 @@ impl Peer {
     ) {
         let Some(key) = link.channels.get(&request.block.channel).copied() else { return };
         if request.block.piece == MANIFEST_PIECE {
-            self.manifest_refused(now, conn, key, code);
+            self.manifest_refused(now, conn, link, key, code);
             return;
         }
         link.pipeline.on_reject(now, request.len);

@@ -6,7 +6,7 @@ use peer::disk::Task;
 use peer::job::Job;
 use peer::notice::Notice;
 use protocol::message::{Holdings, Page, PageEntry, Swarm};
-use protocol::{Holding, Message, ObjectId, PeerAddr, Record, RequestId};
+use protocol::{Code, Holding, Message, ObjectId, PeerAddr, Record, RequestId};
 
 use crate::rig::{LARGER, Rig, SMALLER, addr, by_name, fetch, manifest, record};
 
@@ -73,6 +73,69 @@ fn who_takes_no_requests_keeps_nobody_from_being_asked() {
     rig.seed(seed, &manifest);
     assert!(rig.requests(busy).is_empty(), "[P-31]");
     assert!(!rig.requests(seed).is_empty(), "[T-8]: the other one is asked");
+}
+
+/// A record of an object that no name points to: only its id is known. [T-42]
+fn nameless(manifest: &protocol::Manifest) -> Record {
+    Record {
+        content: protocol::Digest([0; 32]),
+        length: 0,
+        manifest_len: 0,
+        piece_count: 0,
+        file_count: 0,
+        piece_log2: 0,
+        name: String::new(),
+        ..record(manifest)
+    }
+}
+
+#[test]
+fn who_gets_the_manifest_later_is_asked_though_nobody_says_how_long_it_is() {
+    let manifest = manifest(4);
+    let job = Job::Fetch(fetch(by_name()));
+    let mut rig = Rig::new(vec![job], Some(nameless(&manifest)), &[addr(2)]);
+    let conn = rig.connect(LARGER);
+    let first = rig.opened(conn).unwrap();
+    rig.tell(conn, |session| session.send_bitmap(first, 0, 0, &Holdings::None));
+    rig.tell(conn, |session| session.have(first, &[2]));
+    let second = rig.opened(conn).unwrap();
+    assert_ne!(first, second, "[P-26]: a new channel");
+    // A remote that still does not say it is not asked for ever.
+    rig.tell(conn, |session| session.send_bitmap(second, 0, 0, &Holdings::None));
+    rig.tell(conn, |session| session.have(second, &[2]));
+    assert_eq!(rig.opened(conn), Some(second));
+    assert!(rig.requests(conn).is_empty());
+
+    let mut rig =
+        Rig::new(vec![Job::Fetch(fetch(by_name()))], Some(nameless(&manifest)), &[addr(2)]);
+    let conn = rig.connect(LARGER);
+    let first = rig.opened(conn).unwrap();
+    rig.tell(conn, |session| session.send_bitmap(first, 0, 0, &Holdings::None));
+    rig.tell(conn, |session| session.have(first, &[2]));
+    rig.seed(conn, &manifest);
+    rig.give_manifest(conn, &manifest);
+    rig.prepared(&manifest);
+    assert!(!rig.requests(conn).is_empty(), "[P-26]");
+}
+
+#[test]
+fn who_refuses_a_length_that_was_guessed_is_asked_for_the_right_one() {
+    let manifest = manifest(4);
+    let len = u32::try_from(manifest.bytes().len()).unwrap();
+    let wrong = Record { manifest_len: len + 9, ..record(&manifest) };
+    let mut rig = Rig::new(vec![Job::Fetch(fetch(by_name()))], Some(wrong), &[addr(2)]);
+    let conn = rig.connect(LARGER);
+    let first = rig.opened(conn).unwrap();
+    rig.tell(conn, |session| session.send_bitmap(first, 0, 0, &Holdings::None));
+    rig.tell(conn, |session| session.have(first, &[0, 1, 2, 3]));
+    for request in rig.requests(conn) {
+        rig.tell(conn, |session| session.reject(request.block, Code::BAD_RANGE)).expect("open");
+    }
+    rig.seed(conn, &manifest);
+    assert_ne!(rig.opened(conn), Some(first), "[P-26] [T-8]");
+    rig.give_manifest(conn, &manifest);
+    rig.prepared(&manifest);
+    assert_eq!(rig.bye(conn), None, "[T-8]");
 }
 
 #[test]
