@@ -29,8 +29,9 @@ from pathlib import Path
 
 import codec
 from connection import Ended, capture_to
-from peer import Peer, TrackerClient, parse_address, seed_object
+from peer import Peer, parse_address, seed_object
 from session import MANIFEST_PIECE, Session
+from tracker_client import TrackerClient
 
 WAYS = ("none", "corrupt", "manifest", "silent", "reject", "window", "hangup", "loris", "half-close", "reverse",
         "late")
@@ -68,9 +69,8 @@ class BadSession(Session):
         if self.how == "reverse":
             while True:
                 await asyncio.sleep(0.03)
-                self.queue.reverse()  # [P-28]
-                for number, piece, begin, length in list(self.queue):
-                    self.queue.popleft()
+                queue, self.queue = self.queue, {}
+                for (number, piece, begin), length in reversed(queue.items()):  # [P-28]
                     held = self.channels[number].held
                     raw = held.manifest.raw[begin : begin + length]
                     data = raw if piece == MANIFEST_PIECE else held.read(piece, begin, length)
@@ -106,8 +106,8 @@ async def misbehave(args) -> None:
         raw = held.manifest.raw
         held.manifest = dataclasses.replace(held.manifest, raw=raw[:-1] + bytes([raw[-1] ^ 1]))
     peer.objects[held.object] = held
-    tracker = TrackerClient(peer)
-    await tracker.connect(*parse_address(args.tracker))
+    tracker = TrackerClient(peer, parse_address(args.tracker))
+    await tracker.start()
     await tracker.announce()
     print(f"misbehaving: {args.how}", flush=True)
     await peer.server.serve_forever()

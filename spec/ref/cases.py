@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import codec  # noqa: E402
 from codec import CODES, LIMITS  # noqa: E402
-from probe_states import Talk, Wrong  # noqa: E402
+from talk import Talk, Wrong  # noqa: E402
 
 STARLING = "starling"
 

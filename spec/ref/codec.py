@@ -118,6 +118,15 @@ def _struct(cursor: _Cursor, name: str) -> dict:
     return _fields(cursor, SPEC["struct"][name])
 
 
+def one_struct(name: str, raw: bytes) -> dict:
+    """A structure that takes all of `raw`, or Violation."""
+    cursor = _Cursor(raw)
+    fields = _struct(cursor, name)
+    if cursor.left():
+        raise malformed("F-7", "trailing bytes", name, cursor.at)
+    return fields
+
+
 def _field(cursor: _Cursor, spec: dict, seen: dict):
     kind, name, offset = spec["type"], spec["name"], cursor.at
     if kind in INTEGERS:
@@ -197,6 +206,8 @@ class FrameReader:
     def __init__(self, greeted: bool = False):
         self.buffer = bytearray()
         self.greeted = greeted
+        # Judges (ch, piece, begin, length) of a DATA before its bytes are there, or raises Violation. [F-16]
+        self.judge_data = None
 
     def at_boundary(self) -> bool:
         return not self.buffer
@@ -212,6 +223,8 @@ class FrameReader:
             kind, length = self.buffer[0], int.from_bytes(self.buffer[1:HEADER], "big")
             known = check_header(kind, length)
             if len(self.buffer) < HEADER + length:
+                if kind == DATA and self.judge_data and len(self.buffer) >= HEADER + 12:
+                    self.judge_data(*struct.unpack(">III", self.buffer[HEADER : HEADER + 12]), length - 12)
                 return
             body = bytes(self.buffer[HEADER : HEADER + length])
             del self.buffer[: HEADER + length]

@@ -9,86 +9,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import ipaddress
 import os
-import random
 import sys
 from pathlib import Path
 
-import codec
 import manifest as mf
-from codec import CODES, LIMITS
-from connection import PEER, TRACKER, Connection, Ended, capture_to, code_name, make_hello
-from manifest import Manifest, Refused
-from session import MANIFEST_PIECE, Channel, Held, Rejected, Session
+from codec import LIMITS
+from connection import PEER, Connection, Ended, capture_to, make_hello
+from fetching import Failed, Fetch
+from session import Channel, Held, Session
+from tracker_client import Refused, TrackerClient
 
 PARTIAL, COMPLETE = 1, 2
-BLOCK = 1 << 16
-ANSWER_TIMEOUT = 4.0  # for a whole piece; then somebody else is asked
-
-
-class Failed(Exception):
-    """The command cannot be done; says why."""
-
-
-class TrackerClient:
-    """Requests to a tracker, answered in order; BEATs."""
-
-    def __init__(self, peer: "Peer"):
-        self.peer, self.rid = peer, 0
-        self.waiting: dict[int, asyncio.Future] = {}
-
-    async def connect(self, host: str, port: int) -> None:
-        reader, writer = await asyncio.open_connection(host, port)
-        hello = make_hello(PEER, self.peer.node, self.peer.port)
-        self.connection = Connection(reader, writer, hello, dialer=True)
-        await self.connection.greet(TRACKER)
-        self.task = asyncio.create_task(self._read())
-        self.beats = asyncio.create_task(self._beat())  # [T-11]
-        await asyncio.sleep(0)
-
-    async def _read(self) -> None:
-        try:
-            async for name, m in self.connection.messages():
-                future = self.waiting.pop(m.get("rid"), None)
-                if future and not future.done():  # else [T-4] [T-47]
-                    future.set_result((name, m))
-        except Ended as ended:
-            self.beats.cancel()
-            for future in self.waiting.values():
-                if not future.done():
-                    future.set_exception(Failed(f"the tracker left: {ended}"))
-
-    async def ask(self, name: str, /, **fields) -> tuple[str, dict]:
-        self.rid += 1  # [T-1]
-        future = self.waiting[self.rid] = asyncio.get_running_loop().create_future()
-        self.connection.send(name, rid=self.rid, **fields)
-        answer, m = await future
-        if answer == "STATUS" and m["code"] != CODES["OK"]:
-            raise Failed(f"{name}: {code_name(m['code'])} {m['text']}")
-        return answer, m
-
-    async def _beat(self) -> None:
-        while True:
-            holdings = self.peer.holdings()
-            _, lease = await self.ask("BEAT", objects=len(holdings), digest=codec.holdings_digest(holdings),
-                                      free=0, sent=0, received=0)
-            if lease["flags"] & 1:
-                await self.announce(reset=True)  # [T-18]
-            interval = min(max(lease["interval_s"], LIMITS["MIN_BEAT_S"]), LIMITS["MAX_BEAT_S"])  # [T-13]
-            await asyncio.sleep(interval * random.uniform(0.8, 1.0))  # [T-12]
-
-    async def announce(self, reset: bool = False) -> None:
-        entries = [{"object": obj, "state": state} for obj, state in self.peer.holdings()]
-        await self.ask("ANNOUNCE", flags=int(reset), entries=entries)  # [T-24]
-
-    async def leave(self) -> None:
-        self.beats.cancel()
-        try:
-            await self.connection.bye("OK")
-        except Ended:
-            pass
 
 
 class Peer:
@@ -97,6 +30,8 @@ class Peer:
         self.node, self.port = os.urandom(16), 0  # [H-15]
         self.objects: dict[bytes, Held] = {}
         self.sessions: dict[bytes, Session] = {}
+        self.fetches: dict[bytes, Fetch] = {}
+        self.avoided: dict[object, float] = {}  # node, or (ip, port) -> until when
         self.changed = asyncio.Event()
 
     def holdings(self) -> list[tuple[bytes, int]]:
@@ -111,6 +46,8 @@ class Peer:
         connection = Connection(reader, writer, make_hello(PEER, self.node, self.port), dialer)
         try:
             await connection.greet(PEER)
+            if self._avoids(connection.theirs["node"]):
+                await connection.bye("DENIED", "you sent wrong data before")  # [P-55]
             if not await self._keep(connection):
                 await connection.bye("DUPLICATE", "connected already")
             session = self.sessions[connection.theirs["node"]] = self.make_session(connection, self)
@@ -144,6 +81,8 @@ class Peer:
         ip = ipaddress.ip_address(address["ip"])
         if not address["port"] or ip.is_unspecified or ip.is_multicast:
             return  # [T-10]
+        if self._avoids((str(ip), address["port"])):
+            return  # [P-55]
         try:
             async with asyncio.timeout(LIMITS["HELLO_TIMEOUT"]):
                 reader, writer = await asyncio.open_connection(str(ip), address["port"])
@@ -152,7 +91,24 @@ class Peer:
             return
         await self._run(reader, writer, True)
 
-    # what Session asks for
+    def avoid(self, session: Session) -> None:
+        """Because of wrong data. [P-49] [P-51]"""
+        ip, port = session.connection.remote()
+        if not session.connection.dialer:
+            port = session.connection.theirs["listen"]
+        until = asyncio.get_running_loop().time() + LIMITS["BAD_DATA_BAN"]
+        self.avoided[session.node] = self.avoided[ip, port] = until
+
+    def _avoids(self, who) -> bool:
+        return self.avoided.get(who, 0) > asyncio.get_running_loop().time()
+
+    # what TrackerClient and Session ask for
+
+    def more_peers(self, swarm: dict) -> None:
+        """From a tracker that was not asked. [T-47]"""
+        fetch = self.fetches.get(swarm["record"]["object"])
+        if fetch:
+            fetch.more_peers(swarm["peers"])
 
     def find(self, obj: bytes) -> Held | None:
         return self.objects.get(obj)
@@ -183,6 +139,12 @@ def scan(path: Path) -> dict[bytes, Path | None]:
     return files
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """Another one says that the file was changed."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
 def seed_object(path: Path, piece_log2: int | None) -> Held:
     files = scan(path)
     contents = {inside: file.read_bytes() if file else None for inside, file in files.items()}
@@ -190,8 +152,12 @@ def seed_object(path: Path, piece_log2: int | None) -> Held:
     parsed = mf.parse(mf.build(contents, piece_log2, executable))
     spans, paths = list(parsed.pieces()), [files[e.path.encode()] for e in parsed.entries]
 
+    made = {file: _stamp(file) for file in paths if file}
+
     def read(piece: int, begin: int, length: int) -> bytes:
         index, offset, _ = spans[piece]
+        if _stamp(paths[index]) != made[paths[index]]:
+            return b""  # [P-37] [P-47]
         with open(paths[index], "rb") as file:
             file.seek(offset + begin)
             return file.read(length)
@@ -212,162 +178,46 @@ async def seed(args) -> None:
     }
     if held.manifest.entries[0].path:
         record["content"] = bytes(32)
-    key, wait = os.urandom(16), 1.0
-    while True:
-        tracker = TrackerClient(peer)
-        try:
-            await tracker.connect(*parse_address(args.tracker))
-            _, status = await tracker.ask("PUBLISH", key=key, copies=0, record=record)
-            print(f"seeding {args.name}@{status['text']} {held.object.hex()} on port {peer.port}", flush=True)
-            wait = 1.0
-            await tracker.task
-            tracker.beats.cancel()
-        except (OSError, Ended) as error:
-            print(f"the tracker cannot be reached: {error}", file=sys.stderr)
-        await asyncio.sleep(random.uniform(0, wait))  # [T-23]
-        wait = min(2 * wait, LIMITS["RECONNECT_MAX_S"])
+    key = os.urandom(16)
+
+    async def publish() -> None:
+        status = await tracker.ask("PUBLISH", key=key, copies=0, record=record)
+        print(f"seeding {args.name}@{status['text']} {held.object.hex()} on port {peer.port}", flush=True)
+
+    tracker = TrackerClient(peer, parse_address(args.tracker), publish)
+    await tracker.start()
+    await tracker.staying
 
 
 # ------------------------------------------------------------------------------------------------- fetching
-
-
-class Fetch:
-    def __init__(self, peer: Peer, record: dict):
-        self.peer, self.record = peer, record
-        self.held = peer.objects[record["object"]] = Held(record["object"])
-        self.data: dict[int, bytes] = {}
-        self.held.read = lambda piece, begin, length: self.data[piece][begin : begin + length]
-        self.busy: set[int] = set()
-        self.working: set[Session] = set()
-        self.slow: set[Session] = set()
-
-    def channels(self):
-        for session in list(self.peer.sessions.values()):
-            for channel in list(session.channels.values()):
-                if channel.held is self.held and channel.theirs is not None:
-                    yield session, channel
-
-    async def run(self, patience: float) -> Manifest:
-        """All pieces, or Failed when nothing has happened for `patience` seconds."""
-        while True:
-            self.peer.changed.clear()
-            if self.held.manifest is None:
-                await self._manifest()
-            if self.held.manifest:
-                if len(self.held.have) == len(self.held.manifest.hashes):
-                    return self.held.manifest
-                for session, channel in self.channels():
-                    if session not in self.working | self.slow:
-                        self.working.add(session)
-                        asyncio.create_task(self._pieces(session, channel))
-            try:
-                async with asyncio.timeout(patience):
-                    await self.peer.changed.wait()
-            except TimeoutError:
-                raise Failed(f"no progress in {patience} s, {len(self.held.have)} pieces") from None
-
-    async def _blocks(self, session: Session, channel: Channel, piece: int, size: int) -> bytes:
-        """All of one piece from one node, so that blame is certain. [P-49]"""
-        asks = [session.request(channel, piece, begin, min(BLOCK, size - begin)) for begin in range(0, size, BLOCK)]
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                return b"".join(await asyncio.gather(*asks))
-        except TimeoutError:
-            session.cancel(channel, piece)
-            self.slow.add(session)
-            raise Rejected("TIMEOUT") from None
-
-    async def _manifest(self) -> None:
-        for session, channel in self.channels():
-            size = channel.manifest_len or self.record["manifest_len"]
-            if not channel.can_serve_manifest or not size or session in self.slow:
-                continue
-            try:
-                raw = await self._blocks(session, channel, MANIFEST_PIECE, size)  # [P-51]
-            except Rejected:
-                continue
-            if hashlib.sha256(raw).digest() != self.held.object:
-                await self._blame(session, "the manifest is not the object's")  # [P-51]
-                continue
-            try:
-                self.held.manifest = mf.parse(raw)
-            except Refused as refused:
-                raise Failed(f"the object's manifest: {refused}") from None  # [P-52]
-            for other, channel in self.channels():
-                try:
-                    await other.check_bitmap(channel)
-                except Ended:
-                    pass
-            return
-
-    async def _blame(self, session: Session, text: str) -> None:
-        try:
-            await session.connection.bye("BAD_DATA", text)
-        except Ended:
-            pass
-
-    def _next_piece(self, channel: Channel) -> int | None:
-        """The rarest piece that this side has and nobody is asked for."""
-        count: dict[int, int] = {}
-        for _, other in self.channels():
-            for piece in other.theirs:
-                count[piece] = count.get(piece, 0) + 1
-        wanted = channel.theirs - self.held.have - self.busy
-        return min(wanted, key=lambda p: (count.get(p, 0), random.random()), default=None)
-
-    async def _pieces(self, session: Session, channel: Channel) -> None:
-        try:
-            while (piece := self._next_piece(channel)) is not None:
-                self.busy.add(piece)
-                try:
-                    data = await self._blocks(session, channel, piece, self.held.length_of(piece))
-                finally:
-                    self.busy.discard(piece)
-                if hashlib.sha256(data).digest() != self.held.manifest.hashes[piece]:
-                    await self._blame(session, f"piece {piece} has a wrong hash")  # [P-48] [P-49]
-                    return
-                self.data[piece] = data
-                self.held.have.add(piece)  # [P-20]
-                for other in self.peer.sessions.values():
-                    other.announce(self.held, piece)
-        except Rejected:
-            await asyncio.sleep(0.2)
-        finally:
-            self.working.discard(session)
-            self.peer.changed.set()
-
-    def store(self, root: Path) -> None:
-        """Writes what was fetched; every path was checked when the manifest was parsed."""
-        manifest = self.held.manifest
-        contents = [b""] * len(manifest.entries)
-        for piece, (index, _, _) in enumerate(manifest.pieces()):
-            contents[index] += self.data[piece]
-        for entry, content in zip(manifest.entries, contents, strict=True):
-            path = root / entry.path if entry.path else root
-            if entry.is_folder():
-                path.mkdir(parents=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "xb") as file:
-                file.write(content)
-            if entry.executable:
-                path.chmod(0o755)
 
 
 async def fetch(args) -> None:
     name = mf.check_name(args.name.encode())
     peer = Peer()
     await peer.listen(args.listen)
-    tracker = TrackerClient(peer)
-    await tracker.connect(*parse_address(args.tracker))
-    _, swarm = await tracker.ask("FIND", want=50, kind=0, version=0, name=name)
-    work = Fetch(peer, swarm["record"])
-    dialing = [asyncio.create_task(peer.dial(address)) for address in swarm["peers"][:8]]
-    if not dialing:
-        raise Failed("nobody has it")
-    manifest = await work.run(args.patience)
+    tracker = TrackerClient(peer, parse_address(args.tracker))
+    await tracker.start()
+    swarm = await tracker.ask("FIND", want=50, kind=0, version=0, name=name)
+    record = swarm["record"]
+
+    async def news() -> None:
+        try:
+            await tracker.announce()
+        except Ended:
+            pass  # LEASE will have SYNC
+
+    async def look() -> None:
+        try:
+            work.more_peers((await tracker.ask("FIND", want=50, kind=1, object=record["object"]))["peers"])
+        except (Ended, Refused) as error:
+            print(f"no more peers: {error}", file=sys.stderr)
+
+    work = peer.fetches[record["object"]] = Fetch(peer, record, news)
+    work.more_peers(swarm["peers"])
+    manifest = await work.run(args.patience, look)
     work.store(Path(args.out) / name)
-    await tracker.announce()
+    await news()
     print(f"fetched {name} {manifest.id().hex()}", flush=True)
     for session in list(peer.sessions.values()):
         try:
@@ -401,7 +251,7 @@ def main() -> int:
         asyncio.run(seed(args) if args.command == "seed" else fetch(args))
     except KeyboardInterrupt:
         pass
-    except (Failed, Refused, OSError, Ended) as error:
+    except (Failed, Refused, mf.Refused, OSError, Ended) as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 1
     return 0

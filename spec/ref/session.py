@@ -10,10 +10,9 @@ calls through `host`:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, field
 
-from codec import CODES, LIMITS
+from codec import CODES, LIMITS, Violation
 from connection import Connection, code_name
 from manifest import Manifest
 
@@ -79,10 +78,11 @@ class Session:
         self.last_opened = {0: -2, 1: -1}  # by parity
         self.window = connection.theirs["window"]
         self.asked: dict[tuple[int, int, int], tuple[int, asyncio.Future]] = {}
-        self.queue: deque[tuple[int, int, int, int]] = deque()
+        self.queue: dict[tuple[int, int, int], int] = {}  # requests that wait for their answer -> length
         self.bad_ranges = 0
         self.room, self.work = asyncio.Event(), asyncio.Event()
         self.ended = False
+        connection.frames.judge_data = self._judge_data
 
     @property
     def node(self) -> bytes:
@@ -138,7 +138,7 @@ class Session:
             _, future = self.asked.pop(key)
             if not future.done():
                 future.set_exception(Rejected("CLOSED"))
-        self.queue = deque(item for item in self.queue if item[0] != number)
+        self.queue = {key: length for key, length in self.queue.items() if key[0] != number}
         self.room.set()
 
     async def _channel(self, m: dict, needs_bitmap: bool = True) -> Channel | None:
@@ -239,6 +239,13 @@ class Session:
         self.room.set()
         return self.asked.pop((m["ch"], m["piece"], m["begin"]), None)
 
+    def _judge_data(self, number: int, piece: int, begin: int, length: int) -> None:
+        """DATA that nobody asked for is not buffered. [F-16]"""
+        asked = self.asked.get((number, piece, begin))
+        closed = number not in self.channels and number <= self.last_opened[number % 2]
+        if not closed and (asked is None or asked[0] != length):
+            raise Violation("BAD_STATE", "P-36", "DATA that nobody asked for")
+
     async def _on_data(self, m: dict) -> None:
         if await self._channel(m):
             asked = self._answered(m)
@@ -266,7 +273,7 @@ class Session:
         if channel is None:
             return
         key = (m["ch"], m["piece"], m["begin"])
-        if any(item[:3] == key for item in self.queue):
+        if key in self.queue:
             await self._violation("the same REQUEST twice")  # [P-32]
         if len(self.queue) >= LIMITS["MAX_WINDOW"]:
             await self.connection.bye("LIMIT", "too many open requests")  # [P-46]
@@ -278,7 +285,7 @@ class Session:
         if code:
             self._reject(key, code)
         else:
-            self.queue.append((*key, m["len"]))
+            self.queue[key] = m["len"]
             self.work.set()
 
     @staticmethod
@@ -296,9 +303,7 @@ class Session:
     async def _on_cancel(self, m: dict) -> None:
         if await self._channel(m):
             key = (m["ch"], m["piece"], m["begin"])
-            found = [item for item in self.queue if item[:3] == key]
-            for item in found:  # none: [P-40]
-                self.queue.remove(item)
+            if self.queue.pop(key, None):  # else [P-40]
                 self._reject(key, "CANCELLED")  # [P-39]
 
     async def _serve(self) -> None:
@@ -306,7 +311,8 @@ class Session:
             while not self.queue:
                 self.work.clear()
                 await self.work.wait()
-            number, piece, begin, length = self.queue.popleft()
+            number, piece, begin = next(iter(self.queue))
+            length = self.queue.pop((number, piece, begin))
             held = self.channels[number].held
             try:
                 data = held.manifest.raw[begin : begin + length] if piece == MANIFEST_PIECE else held.read(

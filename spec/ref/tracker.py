@@ -23,6 +23,7 @@ from connection import PEER, TRACKER, Connection, Ended, capture_to, make_hello
 from manifest import Refused, check_name
 
 DROP, PARTIAL, COMPLETE = 0, 1, 2
+BROADCAST = ipaddress.ip_address("255.255.255.255")
 INTERVAL = LIMITS["MIN_BEAT_S"]
 LEASE = 3 * INTERVAL + 10  # [T-14]
 REQUESTS = {t["name"] for t in codec.SPEC["type"] if t["dir"] == "peer-tracker"}
@@ -136,17 +137,19 @@ class Tracker:
 
     @staticmethod
     def _address(connection: Connection) -> dict:
+        """What others are told. [T-20]"""
+        observed, port = remote_ip(connection), connection.theirs["listen"]
         advertised = Connection._tlv(connection.theirs, TLVS["ADVERTISED"])
         if advertised is not None:
-            cursor = codec._Cursor(advertised)
             try:
-                address = codec._struct(cursor, "Peer")
-                if not cursor.left():
-                    return address | {"state": DROP}  # [T-20]
+                address = codec.one_struct("Peer", advertised)
+                ip = canonical(address["ip"])
+                nobody = ip.is_unspecified or ip.is_multicast or ip == BROADCAST or not address["port"]
+                if not nobody and (observed.is_loopback or not ip.is_loopback):  # [T-57]
+                    observed, port = ip, address["port"]
             except codec.Violation:
                 pass  # [H-24]
-        ip = remote_ip(connection)
-        return {"family": ip.version, "state": DROP, "port": connection.theirs["listen"], "ip": ip.packed}
+        return {"family": observed.version, "state": DROP, "port": port, "ip": observed.packed}
 
     def _announce(self, connection: Connection, m: dict):
         lessee = self.lessees.get(connection.theirs["node"])
@@ -255,10 +258,15 @@ class Tracker:
         }
 
 
-def remote_ip(connection: Connection):
-    """The address that a connection comes from. [T-56]"""
-    ip = ipaddress.ip_address(connection.remote()[0])
+def canonical(address):
+    """[T-56]"""
+    ip = ipaddress.ip_address(address)
     return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def remote_ip(connection: Connection):
+    """The address that a connection comes from."""
+    return canonical(connection.remote()[0])
 
 
 def parse_address(text: str) -> tuple[str, int]:

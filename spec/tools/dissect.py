@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import common
-import codec
-from codec import BY_NAME, INTEGERS, RAW, SPEC, TYPES
+from codec import BY_NAME, INTEGERS, SPEC, TYPES
 from common import SPEC_DIR
 
 INSTALL = "tshark is not installed: apt-get install tshark"

@@ -18,7 +18,7 @@ import codec
 import frames
 from codec import CODES, LIMITS
 
-PATIENCE = 5.0
+PATIENCE = 30.0  # for a machine that has a lot to do; who keeps the rules answers at once
 
 
 class Target:

@@ -219,7 +219,7 @@ fn addresses_are_only_handed_to_those_who_can_use_them() {
     join("192.0.2.5:50000", hello_with(5, 9001, Some("198.51.100.5:7000")));
     join("192.0.2.6:50000", hello_with(6, 9001, Some("224.0.0.1:7000")));
     join("192.0.2.7:50000", hello_with(7, 0, Some("127.0.0.1:7000")));
-    // [T-22]: none on loopback for somebody who is not.
+    // [T-22] [T-57]: none on loopback for somebody who is not.
     let far = world.peer(100);
     assert_eq!(
         holders(&mut world, far, object(1)),

@@ -29,7 +29,10 @@ fn who_sent_wrong_data_is_not_dialed_while_it_is_banned() {
     assert_eq!(rig.bye(conn), Some(protocol::Code::BAD_DATA), "[P-49]");
     rig.cut(conn);
     rig.sleep(Duration::from_secs(500));
-    assert!(rig.dialed.is_empty(), "it is banned for 600 s");
+    assert!(rig.dialed.is_empty(), "[P-55]: it is banned for 600 s");
+    let again = rig.accept(9, LARGER);
+    assert_eq!(rig.bye(again), Some(protocol::Code::DENIED), "[P-55]: from wherever it comes");
+    rig.cut(again);
     rig.sleep(Duration::from_secs(200));
     assert_eq!(rig.dialed.len(), 1, "it gets another chance");
 }

@@ -47,6 +47,7 @@ fn what_breaks_the_protocol_gets_its_code_and_some_rest() {
     }
 }
 
+// [T-58]
 #[test]
 fn answers_that_can_not_be_right_end_the_session() {
     let record = record("b");
@@ -247,6 +248,7 @@ fn silence_of_each_kind_ends_at_its_time() {
     assert!(script.redial() < second, "nothing is wrong with that tracker");
 }
 
+// [T-59]
 #[test]
 fn a_slow_tracker_that_answers_one_by_one_is_not_dead_but_one_that_skips_is() {
     let mut script = Script::in_session();
