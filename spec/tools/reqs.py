@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Lists rules of PROTOCOL.md that no test and no vector names; exit code 1 if there are any.
+"""Lists rules of PROTOCOL.md that no test and no vector names, and each MUST outside of a rule; exit code 1 if there are any.
 
 With --all: every rule with the files that name it.
 """
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import common
@@ -40,17 +41,25 @@ def named() -> dict[str, set[str]]:
 
 
 def main() -> int:
-    rules = RULE.findall((SPEC_DIR / "PROTOCOL.md").read_text(encoding="utf-8"))
+    text = (SPEC_DIR / "PROTOCOL.md").read_text(encoding="utf-8")
+    rules = RULE.findall(text)
+    again = [rule for rule, count in Counter(rule for rule, _ in rules).items() if count > 1]
+    for rule in again:
+        print(f"{rule} stands for two rules")
     places = named()
     if "--all" in sys.argv[1:]:
         for rule, _ in rules:
             print(rule, *sorted(places.get(rule, ["-"])))
         return 0
+    # A duty without an id could have no test; only section 1, which says what MUST means, and rules say it.
+    stray = [line for line in text.splitlines() if "MUST" in line and not line.startswith(("- [", "  ")) and "RFC 2119" not in line]
+    for line in stray:
+        print(f"a MUST without an id: {line}")
     missing = [(rule, text) for rule, text in rules if rule not in places]
     for rule, text in missing:
         print(f"{rule}: {text}")
     print(f"{len(rules)} rules, {len(missing)} not named by a test or vector", file=sys.stderr)
-    return int(bool(missing))
+    return int(bool(missing or stray or again))
 
 
 if __name__ == "__main__":
