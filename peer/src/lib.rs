@@ -13,6 +13,7 @@ pub mod disk;
 mod hashing;
 pub mod job;
 mod link;
+mod link_table;
 mod manifest_fetch;
 pub mod notice;
 mod peer;

@@ -30,7 +30,7 @@ use reactor::{Action, Actions, ConnId, Event, Machine, Rng, TaskId, TaskRunner, 
 use crate::disk::{FetchKey, FileKey, ShareKey, Task, TaskResult};
 use crate::hashing::HashQueue;
 use crate::job::{Config, Job};
-use crate::link::Link;
+use crate::link_table::LinkTable;
 use crate::notice::{Failure, Load, Notice, Phase, Status};
 use crate::rates::{Rate, TokenBucket};
 use crate::session::Local;
@@ -63,7 +63,7 @@ pub struct Peer {
     jobs: Vec<Running>,
     /// Jobs as they were given, until the machine starts.
     waiting_jobs: Vec<Job>,
-    links: BTreeMap<ConnId, Link>,
+    links: LinkTable,
     dialing: BTreeMap<ConnId, (SwarmKey, SocketAddr)>,
     nodes: BTreeMap<NodeId, ConnId>,
     banned: BTreeMap<NodeId, Time>,
@@ -131,7 +131,7 @@ impl Peer {
             asks: BTreeMap::new(),
             jobs: Vec::new(),
             waiting_jobs: jobs,
-            links: BTreeMap::new(),
+            links: LinkTable::default(),
             dialing: BTreeMap::new(),
             nodes: BTreeMap::new(),
             banned: BTreeMap::new(),
@@ -406,19 +406,19 @@ impl Machine for Peer {
             Event::ShutdownRequested => self.on_shutdown(now, out),
         }
         self.pump(now, out);
+        self.links.settle();
     }
 
     fn deadline(&self) -> Option<Time> {
         if self.exiting {
             return None;
         }
-        let links = self.links.values().map(|link| link.session.deadline()).min();
         [
             Some(self.next_tick),
             self.tracker.deadline(),
             self.haves_due,
             self.down_due,
-            links,
+            self.links.deadline(),
             self.uploads_due(self.now),
         ]
         .into_iter()

@@ -373,7 +373,7 @@ impl Peer {
     /// Looks after what has no event of its own: silent peers, peers to dial, files to check.
     pub(super) fn tick_swarms(&mut self, now: Time, out: &mut Actions<Task>) {
         let mut silent = Vec::new();
-        for (conn, link) in &mut self.links {
+        for (conn, link) in self.links.iter_mut() {
             if link.snubbed_until <= now && link.pipeline.is_snubbed(now) {
                 mark!("snub");
                 log::debug!("snubbed remote={}", link.remote);

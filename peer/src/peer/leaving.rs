@@ -232,7 +232,7 @@ impl Peer {
 
     /// Tells every peer that we are leaving.
     pub(super) fn say_bye(&mut self, now: Time, out: &mut Actions<Task>) {
-        for (conn, link) in &mut self.links {
+        for (conn, link) in self.links.iter_mut() {
             link.session.bye(Code::SHUTDOWN, "");
             link.flush(now, *conn, out);
             out.push(Action::Finish { conn: *conn });
