@@ -14,9 +14,9 @@ use memmap2::Mmap;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
-/// Memory is looked into at every such step: files are read ahead, and forgotten, in runs at least so
-/// long.
-const LOOK_EVERY: usize = 128 << 10;
+/// Memory is looked into at every such step: files are mostly read, and forgotten, in longer runs, and a
+/// look costs as much as sending some ten kilobytes.
+const LOOK_EVERY: usize = 512 << 10;
 /// Bytes per read when a range is brought into memory.
 const LOAD: usize = 256 << 10;
 
