@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::message::{Page, Swarm};
-use protocol::{Code, Manifest, Record};
+use protocol::{Code, Manifest, PieceSet, Record};
 
 use crate::disk::StorageError;
 
@@ -117,14 +117,14 @@ pub enum Notice {
         /// Which piece; `None` for the manifest.
         piece: Option<u32>,
     },
-    /// No byte has come for a while.
+    /// No byte has come for a while; again when the reason changes or what is missing.
     Stalled {
         /// For how long.
         since: Duration,
         /// Why.
         reason: StallReason,
-        /// How many pieces nobody offers.
-        missing: u32,
+        /// What nobody offers.
+        missing: Missing,
     },
     /// Bytes come again.
     Resumed,
@@ -183,6 +183,36 @@ pub struct VerifyProblem {
     pub what: String,
 }
 
+/// Pieces that no peer offers that we know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many.
+    pub count: u32,
+    /// Which. `None` without a manifest: then it is all of them, and their number is hearsay.
+    pub pieces: Option<PieceSet>,
+}
+
+impl Missing {
+    /// The first and the last piece of each run of neighbours, ascending.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let mut pieces = self.pieces.iter().flat_map(PieceSet::iter).peekable();
+        std::iter::from_fn(move || {
+            let first = pieces.next()?;
+            let mut last = first;
+            while let Some(next) = pieces.next_if_eq(&(last + 1)) {
+                last = next;
+            }
+            Some((first, last))
+        })
+    }
+}
+
+impl From<PieceSet> for Missing {
+    fn from(pieces: PieceSet) -> Self {
+        Self { count: pieces.count(), pieces: Some(pieces) }
+    }
+}
+
 /// Why nothing comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StallReason {
@@ -210,8 +240,8 @@ pub enum Failure {
     },
     /// Found, but nobody offers these pieces.
     MissingPieces {
-        /// How many.
-        pieces: u32,
+        /// Which.
+        missing: Missing,
     },
     /// Nothing moved for too long, or the time given is over.
     TimedOut {

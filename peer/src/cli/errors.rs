@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::escape::{escape, shell_word};
 use super::exit::Exit;
 use super::format::{Paint, bytes};
+use super::report::pieces;
 use crate::disk::{StorageError, StorageErrorKind};
 use crate::notice::Failure;
 
@@ -97,8 +98,8 @@ impl Context {
     pub(crate) fn describe(&self, failure: &Failure) -> CliError {
         let (what, detail, advice) = match failure {
             Failure::NotFound { name, similar } => self.not_found(name, similar),
-            Failure::MissingPieces { pieces } => (
-                format!("no peer offers {pieces} of the needed pieces of '{}'", self.subject),
+            Failure::MissingPieces { missing } => (
+                format!("no peer offers {} of '{}'", pieces(missing), self.subject),
                 "everything that is offered has been fetched and is kept".to_owned(),
                 "start a seeder that has all of it; the same command then goes on".to_owned(),
             ),
@@ -259,6 +260,7 @@ pub(crate) fn too_large(command: &str, what: &str, limit: u64) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notice::Missing;
 
     fn lines(error: &CliError) -> Vec<String> {
         error.lines(Paint::off())
@@ -299,7 +301,7 @@ mod tests {
         };
         let failures = [
             Failure::NotFound { name: text(), similar: vec![] },
-            Failure::MissingPieces { pieces: 12 },
+            Failure::MissingPieces { missing: Missing { count: 12, pieces: None } },
             Failure::TimedOut { what: text() },
             Failure::NoTracker { address: text(), why: text() },
             Failure::Incompatible { text: text() },

@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::disk::StorageError;
+    use crate::notice::Missing;
 
     #[test]
     fn statuses_are_unique_and_ascending() {
@@ -133,7 +134,7 @@ mod tests {
         let table = [
             (Failure::NotFound { name: text(), similar: vec![] }, 3),
             (Failure::NothingToShare, 3),
-            (Failure::MissingPieces { pieces: 2 }, 4),
+            (Failure::MissingPieces { missing: Missing { count: 2, pieces: None } }, 4),
             (Failure::TimedOut { what: text() }, 5),
             (Failure::NoTracker { address: text(), why: text() }, 6),
             (Failure::Integrity { text: text() }, 8),

@@ -274,6 +274,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::notice::Missing;
 
     /// The addresses that are asked for, when those in `refused` fail and port 0 becomes 7.
     fn asked(addresses: &[Listen], refused: &[&str]) -> (Vec<String>, bool) {
@@ -313,6 +314,12 @@ mod tests {
         assert_eq!(exit(vec![], None), Ok(()));
         assert_eq!(exit(vec![], Some(2)), Err(130));
         assert_eq!(exit(vec![], Some(15)), Err(143));
-        assert_eq!(exit(vec![Failure::MissingPieces { pieces: 1 }], Some(2)), Err(4));
+        assert_eq!(
+            exit(
+                vec![Failure::MissingPieces { missing: Missing { count: 1, pieces: None } }],
+                Some(2)
+            ),
+            Err(4)
+        );
     }
 }

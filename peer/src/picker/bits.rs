@@ -87,6 +87,14 @@ impl Candidates {
         self.0.iter().map(|(_, word)| word.count_ones()).sum()
     }
 
+    /// All of them, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().flat_map(|(at, word)| {
+            let (at, word) = (*at, *word);
+            (0..WORD).filter(move |i| word & bit(*i) != 0).map(move |i| at * WORD + i)
+        })
+    }
+
     /// Keeps those that are not in `plane`; `only_if_any`: unless that leaves none.
     fn keep_outside(&mut self, plane: &[u64], only_if_any: bool) {
         if only_if_any && !self.0.iter().any(|(at, word)| word & !plane[*at] != 0) {

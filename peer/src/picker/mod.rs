@@ -250,16 +250,21 @@ impl Picker {
     }
 
     /// Wanted pieces that are not here and that no peer holds.
-    pub fn unavailable(&self) -> u32 {
+    pub fn unavailable(&self) -> PieceSet {
+        let len = u32::try_from(self.slots.len()).expect("no more than pieces");
+        let mut unavailable = PieceSet::empty(len);
         if self.seeds > 0 {
-            return 0;
+            return unavailable;
         }
         let mut nowhere = Candidates::default();
         nowhere.collect_all(&self.pickable);
         self.counters.keep_uncounted(&mut nowhere);
-        let assigned =
-            self.wanted_assigned().filter(|piece| self.availability(*piece) == 0).count();
-        nowhere.count() + u32::try_from(assigned).expect("no more than pieces")
+        let missing = nowhere.iter().filter_map(|at| self.slots[at].index);
+        let assigned = self.wanted_assigned().filter(|piece| self.availability(*piece) == 0);
+        for piece in missing.chain(assigned) {
+            unavailable.insert(piece);
+        }
+        unavailable
     }
 
     /// How many peers hold the rarest wanted piece that is not here; `None` if all are.

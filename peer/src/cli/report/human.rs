@@ -10,7 +10,7 @@ use crate::cli::escape::{escape, escape_path};
 use crate::cli::format::{
     average, bytes, counted, eta, percent, progress, rate, ratio, span, thousands, whole_span,
 };
-use crate::notice::{Notice, Phase, StallReason, Status};
+use crate::notice::{Missing, Notice, Phase, StallReason, Status};
 
 /// Cells of the bar.
 const BAR_WIDTH: u64 = 26;
@@ -36,11 +36,11 @@ pub(super) struct Human {
     wanted: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Stalled {
     since: Duration,
     reason: StallReason,
-    missing: u32,
+    missing: Missing,
 }
 
 impl Human {
@@ -136,9 +136,9 @@ impl Human {
                 let tracker = self.about.tracker.as_deref().unwrap_or("the tracker");
                 waiting(&format!("waiting for {tracker}"))
             }
-            Phase::Resolve => match self.stalled {
+            Phase::Resolve => match &self.stalled {
                 Some(stalled) => {
-                    let (_, why, action) = words::stall(stalled.reason, stalled.missing);
+                    let (_, why, action) = words::stall(stalled.reason, &stalled.missing);
                     waiting(&format!("looking for {}: {why}, {action}", self.label))
                 }
                 None => waiting(&format!("looking for {}", self.label)),
@@ -177,8 +177,8 @@ impl Human {
             progress(status.done, status.total),
         );
         let peers = format!("peers {} ({} full)", status.peers, status.seeders);
-        if let Some(stalled) = self.stalled {
-            let (_, why, action) = words::stall(stalled.reason, stalled.missing);
+        if let Some(stalled) = &self.stalled {
+            let (_, why, action) = words::stall(stalled.reason, &stalled.missing);
             let since = whole_span(at.run.saturating_sub(stalled.since));
             return format!("{head}  stalled {since}: {why}, {action}  {peers}");
         }
@@ -218,7 +218,7 @@ impl Report for Human {
             }
             Notice::Stalled { since, reason, missing } => {
                 let since = at.run.saturating_sub(*since);
-                self.stalled = Some(Stalled { since, reason: *reason, missing: *missing });
+                self.stalled = Some(Stalled { since, reason: *reason, missing: missing.clone() });
             }
             Notice::Resumed => self.stalled = None,
             Notice::FetchDone { .. } => {

@@ -19,6 +19,8 @@ use crate::notice::{Notice, Phase, Status};
 
 /// Between progress events.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Runs of pieces that one event names at most: enough for all but the most scattered ones.
+const RUNS_IN_EVENT: usize = 1_000;
 
 /// A JSON object under construction; its keys stay in the order in which they were added.
 #[derive(Debug)]
@@ -185,11 +187,12 @@ impl Json {
                 .manifest(manifest),
             Notice::FetchStarted { .. } => return self.started(at, notice),
             Notice::Stalled { since, reason, missing } => {
-                let (code, _, action) = words::stall(*reason, *missing);
+                let (code, _, action) = words::stall(*reason, missing);
                 Object::event(at, "stall")
                     .number("for_s", since.as_secs())
                     .text("reason", code)
-                    .number("missing_pieces", u64::from(*missing))
+                    .number("missing_pieces", u64::from(missing.count))
+                    .text("which_pieces", &words::runs(missing, RUNS_IN_EVENT))
                     .text("action", action)
             }
             Notice::Resumed => Object::event(at, "resume").text("after", "stall"),

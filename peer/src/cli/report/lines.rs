@@ -119,7 +119,7 @@ impl Lines {
             }
             Notice::FetchStarted { .. } => self.started(notice),
             Notice::Stalled { since, reason, missing } => {
-                let (code, why, action) = words::stall(*reason, *missing);
+                let (code, why, action) = words::stall(*reason, missing);
                 let s = since.as_secs();
                 Some(format!("stalled {} for={s}s reason={code}: {why}, {action}", self.label))
             }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use json::{Object, error_event};
+pub(in crate::cli) use words::pieces;
 
 use super::common::{Output, Progress};
 use super::console::{Console, stderr_is_terminal, stdout_is_terminal};

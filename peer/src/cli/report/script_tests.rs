@@ -129,7 +129,12 @@ pub(super) fn fetch(report: &mut dyn Report) -> Vec<String> {
     stage.notice(5_000, &Notice::TrackerUp { address: "10.0.0.5:9000".to_owned() });
     let since = Duration::from_secs(5);
     let reason = StallReason::NoSourceForPieces;
-    stage.notice(9_000, &Notice::Stalled { since, reason, missing: 12 });
+    let geometry = protocol::Geometry::new(20, [40 << 20]).expect("40 pieces");
+    let mut nowhere = protocol::PieceSet::empty(40);
+    for piece in [0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 39] {
+        nowhere.insert(geometry.piece(piece).expect("one of them"));
+    }
+    stage.notice(9_000, &Notice::Stalled { since, reason, missing: nowhere.into() });
     stage.status(16_000, &Status { down_rate: 0, ..moving });
     stage.notice(17_000, &Notice::Resumed);
     stage.status(27_000, &Status { done: 2 << 20, ..moving });

@@ -8,7 +8,7 @@ use crate::cli::escape::{escape, escape_path, shell_word};
 use crate::cli::format::{
     average, bytes, counted, rate, share, short_hex, span, thousands, whole_span,
 };
-use crate::notice::{Notice, StallReason};
+use crate::notice::{Missing, Notice, StallReason};
 
 /// `name@version`, or the name alone if it has no version; `fallback` without a name.
 pub(super) fn label(name: &str, version: u32, fallback: &str) -> String {
@@ -69,15 +69,45 @@ pub(super) fn warning(notice: &Notice) -> Option<Warning> {
     })
 }
 
+/// Runs of pieces named in a line; there may be a million.
+const RUNS_IN_LINE: usize = 6;
+
+/// `3 pieces (4-5, 17)`.
+pub(in crate::cli) fn pieces(missing: &Missing) -> String {
+    let count = usize::try_from(missing.count).unwrap_or(usize::MAX);
+    let counted = counted(count, "piece", "pieces");
+    let which = runs(missing, RUNS_IN_LINE);
+    if which.is_empty() { counted } else { format!("{counted} ({which})") }
+}
+
+/// `4-5, 17`: the numbers of pieces, from 0, as far as `limit` runs go.
+pub(super) fn runs(missing: &Missing, limit: usize) -> String {
+    let mut runs = missing.runs();
+    let named: Vec<String> = runs
+        .by_ref()
+        .take(limit)
+        .map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            },
+        )
+        .collect();
+    let more = if runs.next().is_some() { ", ..." } else { "" };
+    named.join(", ") + more
+}
+
 /// Why nothing comes, and what is being done about it.
-pub(super) fn stall(reason: StallReason, missing: u32) -> (&'static str, String, &'static str) {
+pub(super) fn stall(
+    reason: StallReason,
+    missing: &Missing,
+) -> (&'static str, String, &'static str) {
     match reason {
         StallReason::NoPeers => ("no_peers", "nobody offers it".to_owned(), "asking the tracker"),
-        StallReason::NoSourceForPieces => {
-            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
-            let pieces = counted(missing, "piece", "pieces");
-            ("no_source_for_pieces", format!("nobody offers {pieces}"), "asking the tracker")
-        }
+        StallReason::NoSourceForPieces => (
+            "no_source_for_pieces",
+            format!("nobody offers {}", pieces(missing)),
+            "asking the tracker",
+        ),
         StallReason::PeersSilent => {
             ("peers_silent", "the peers send nothing".to_owned(), "asking others")
         }

@@ -71,7 +71,8 @@ pub(in crate::peer) struct Fetch {
     last_progress: Time,
     /// Bytes of use that had come when we last looked.
     useful: u64,
-    stalled: bool,
+    /// Nothing comes, and this is what was told of it.
+    stall: Option<stalls::Told>,
     stopping: bool,
     wanted: PieceSet,
     total: u64,
@@ -199,7 +200,7 @@ impl Peer {
             started: now,
             last_progress: now,
             useful: 0,
-            stalled: false,
+            stall: None,
             stopping: false,
             wanted: PieceSet::empty(0),
             total: 0,

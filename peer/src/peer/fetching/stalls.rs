@@ -1,11 +1,24 @@
 //! Silence: when it is named, what is to blame, and when it ends a fetch.
 
+use std::time::Duration;
+
 use reactor::{Actions, Time};
 
 use super::{Fetch, MANIFEST_PATIENCE, STALL_AFTER, State};
 use crate::disk::Task;
-use crate::notice::{Failure, Notice, StallReason};
+use crate::notice::{Failure, Missing, Notice, StallReason};
 use crate::peer::Peer;
+
+/// While nothing comes, whether the reason is still the same is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What was told of a stall last.
+#[derive(Clone, Debug)]
+pub(in crate::peer) struct Told {
+    at: Time,
+    reason: StallReason,
+    missing: Missing,
+}
 
 impl Peer {
     /// Names silence, and ends it when it has lasted as long as the user allows.
@@ -24,11 +37,8 @@ impl Peer {
         }
         let quiet = now.since(fetch.last_progress);
         let resolving = fetch.state == State::Resolving;
-        if quiet >= STALL_AFTER && !fetch.stalled && !resolving {
-            mark!("stalled");
-            fetch.stalled = true;
-            let (reason, missing) = self.why_stalled(fetch);
-            self.tell(Notice::Stalled { since: quiet, reason, missing });
+        if quiet >= STALL_AFTER && !resolving {
+            self.tell_stall(now, quiet, fetch);
         }
         let (timeout, stall_timeout) = match fetch.job() {
             Some(job) => (job.timeout, job.stall_timeout),
@@ -42,25 +52,39 @@ impl Peer {
         let (reason, missing) = self.why_stalled(fetch);
         let failure = match (&fetch.disk_full, reason) {
             (Some((error, _)), _) => Failure::Storage(error.clone()),
-            (None, StallReason::NoPeers | StallReason::NoSourceForPieces) if missing > 0 => {
+            (None, StallReason::NoPeers | StallReason::NoSourceForPieces) if missing.count > 0 => {
                 mark!("pieces-missing");
-                Failure::MissingPieces { pieces: missing }
+                Failure::MissingPieces { missing }
             }
             _ => Failure::TimedOut { what: fetch.name().to_string() },
         };
         self.fail_fetch(fetch, failure, out);
     }
 
-    pub(in crate::peer) fn why_stalled(&mut self, fetch: &Fetch) -> (StallReason, u32) {
+    fn tell_stall(&mut self, now: Time, quiet: Duration, fetch: &mut Fetch) {
+        if fetch.stall.as_ref().is_some_and(|told| now.since(told.at) < LOOK_AGAIN) {
+            return;
+        }
+        let (reason, missing) = self.why_stalled(fetch);
+        let news = Told { at: now, reason, missing };
+        let known = fetch.stall.replace(news.clone());
+        if known.is_none_or(|known| (known.reason, known.missing) != (reason, news.missing.clone()))
+        {
+            mark!("stalled");
+            self.tell(Notice::Stalled { since: quiet, reason, missing: news.missing });
+        }
+    }
+
+    pub(in crate::peer) fn why_stalled(&mut self, fetch: &Fetch) -> (StallReason, Missing) {
         let Some(swarm) = fetch.swarm.and_then(|key| self.swarms.get_mut(&key)) else {
             let reason =
                 if self.tracker_up { StallReason::NoPeers } else { StallReason::NoTracker };
-            return (reason, 0);
+            return (reason, Missing::default());
         };
         let missing = match (&mut swarm.transfer, &fetch.record) {
-            (Some(transfer), _) => transfer.picker.unavailable(),
-            (None, Some(record)) => record.piece_count,
-            (None, None) => 0,
+            (Some(transfer), _) => Missing::from(transfer.picker.unavailable()),
+            (None, Some(record)) => Missing { count: record.piece_count, pieces: None },
+            (None, None) => Missing::default(),
         };
         let reason = if fetch.disk_full.is_some() || !swarm.storing.is_empty() {
             StallReason::Disk
@@ -68,7 +92,7 @@ impl Peer {
             StallReason::NoTracker
         } else if swarm.members.is_empty() {
             StallReason::NoPeers
-        } else if swarm.transfer.is_some() && missing > 0 {
+        } else if swarm.transfer.is_some() && missing.count > 0 {
             StallReason::NoSourceForPieces
         } else {
             StallReason::PeersSilent

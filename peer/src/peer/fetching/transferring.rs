@@ -200,7 +200,7 @@ impl Peer {
                     fetch.disk_full = None;
                 }
                 fetch.moves(now);
-                if std::mem::take(&mut fetch.stalled) {
+                if fetch.stall.take().is_some() {
                     mark!("stall-over");
                     peer.tell(Notice::Resumed);
                 }
