@@ -4,7 +4,7 @@
 //!
 //! | | what must hold | how it is seen |
 //! |---|---|---|
-//! | S1 | no wrong byte is sent by an honest node, offered as held, or called complete | each frame as it leaves is compared with what was published; each BITMAP and HAVE, and each completion, with the node's disk |
+//! | S1 | no wrong byte is stored, sent by an honest node, offered as held, or called complete | each write of a worker and each frame as it leaves is compared with what was published; each BITMAP and HAVE, and each completion, with the node's disk |
 //! | S2 | what a journal calls durable is on the disk | at each power cut the journal is read by a reader of its own and compared with the bytes (`cuts`, `sweep`) |
 //! | S3 | what has the final name is complete | the same, by name |
 //! | S4 | nothing is changed outside the folder that was chosen | the disk notes the path of each change; the sweep compares everything else |
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use peer::notice::Notice;
 use protocol::limits::MANIFEST_PIECE;
-use protocol::{FrameReader, Incoming, Manifest, Message, ObjectId, PieceSet};
+use protocol::{Code, FrameReader, Incoming, Manifest, Message, ObjectId, PieceSet};
 
 use crate::books::Books;
 use crate::content::Tree;
@@ -34,6 +34,8 @@ use crate::node::{Node, index_of};
 
 /// Things in one sending queue at most: as many as REQUESTs may be open, and some small frames.
 const QUEUED_MAX: usize = 6_000;
+/// Why nobody ends a connection to an honest peer.
+const BLAME: [Code; 4] = [Code::BAD_DATA, Code::MALFORMED, Code::BAD_STATE, Code::LIMIT];
 
 /// What an object is, as read from the disk of whoever hashed it.
 #[derive(Debug)]
@@ -180,6 +182,37 @@ impl Check {
         }
     }
 
+    /// Looks at what a node's workers wrote: into files of a fetch, nothing but what belongs there.
+    pub(crate) fn stored(&mut self, index: usize, disk: &Disk) {
+        let written = disk.take_written();
+        if written.is_empty() || disk.tampered() {
+            return;
+        }
+        let mine = self.places.range((index, ObjectId([0; 32]))..=(index, ObjectId([255; 32])));
+        let files = mine.flat_map(|((_, object), bases)| {
+            let files = self.truths.get(object).into_iter().flat_map(|truth| &truth.tree.files);
+            files.flat_map(move |file| bases.iter().map(move |base| (base, file)))
+        });
+        // Several objects may be said to be in one place: it is right if it is so for one of them.
+        let mut right = vec![None; written.len()];
+        for (base, (relative, ought)) in files {
+            let path = if relative.is_empty() { base.clone() } else { base.join(relative) };
+            let Some(ino) = disk.inode(&path) else { continue };
+            for ((of, offset, len), right) in written.iter().zip(&mut right) {
+                if *of == ino && *right != Some(true) {
+                    let start = usize::try_from(*offset).unwrap_or(usize::MAX);
+                    let ought = ought.get(start..start.saturating_add(*len));
+                    *right = Some(disk.read(&path, *offset, *len).as_deref() == ought);
+                }
+            }
+        }
+        if let Some(at) = right.iter().position(|right| *right == Some(false)) {
+            let (_, offset, len) = written[at];
+            let what = format!("{len} bytes at {offset} of a file, which do not belong there");
+            self.fail("S1", format!("node {index} stores {what}"));
+        }
+    }
+
     /// What somebody outside the world says that an object is.
     pub(crate) fn publish(&mut self, manifest: &Arc<Manifest>, tree: &Tree) {
         let truth = Truth { manifest: Arc::clone(manifest), tree: tree.clone() };
@@ -200,7 +233,7 @@ impl Check {
     }
 
     /// Whether a node has a piece, wherever it may keep it.
-    fn holds(&self, index: usize, disk: &Disk, object: ObjectId, raw: u32) -> bool {
+    pub(crate) fn holds(&self, index: usize, disk: &Disk, object: ObjectId, raw: u32) -> bool {
         let Some(truth) = self.truths.get(&object) else { return true };
         let geometry = truth.manifest.geometry();
         let (Some(piece), Some(content)) = (geometry.piece(raw), truth.piece(raw)) else {
@@ -328,6 +361,14 @@ impl Watch {
             Message::Have(have) => {
                 return self.offered(have.channel.0, &have.pieces, who, nodes, check);
             }
+            Message::Bye(bye)
+                if both_honest
+                    && BLAME.contains(&bye.code)
+                    && !check.may_blame.contains(&who[1]) =>
+            {
+                let (code, text) = (bye.code, bye.text);
+                return Err(format!("BYE({code}), though the other is honest (S6): {text}"));
+            }
             Message::Request(_) if self.shunned[side] => {
                 return Err("asks a node that it found corrupt before (S6)".to_owned());
             }
@@ -354,6 +395,13 @@ impl Watch {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A REQUEST without an answer, if both sides are looked at.
+    pub(crate) fn unanswered(&self) -> Option<(u32, u32, u32)> {
+        let seen = self.sides.iter().all(|side| !side.ignored) && self.shunned == [false; 2];
+        let mut open = self.sides.iter().flat_map(|side| side.open.keys());
+        open.next().copied().filter(|_| seen)
     }
 
     fn offered(

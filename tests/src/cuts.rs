@@ -5,11 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use peer::job::Job;
 use protocol::{Manifest, ObjectId};
 
 use crate::check::Check;
 use crate::disk::Disk;
 use crate::journal;
+use crate::node::{Node, Spec};
 
 impl Check {
     /// A node has lost power: `disk` is what it will find.
@@ -52,6 +54,14 @@ fn journal_problem(disk: &Disk, data: &Path, manifest: &Manifest) -> Option<u32>
         Some(protocol::Digest::of(&bytes) == manifest.piece_hash(piece))
     };
     claims.durable.iter().find(|raw| right(*raw) != Some(true))
+}
+
+impl Node {
+    /// Whether it makes durable what it fetches.
+    pub(crate) fn syncs(&self) -> bool {
+        let Spec::Peer { jobs, .. } = &self.spec else { return true };
+        jobs.iter().all(|job| !matches!(job, Job::Fetch(fetch) if !fetch.sync))
+    }
 }
 
 /// Where a node's fetches are and will be.

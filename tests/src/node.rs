@@ -348,7 +348,7 @@ impl Node {
             spec,
             profile,
             twist: None,
-            disk: Disk::default(),
+            disk: Disk::watched(),
             rng,
             key: PublisherKey(key),
             life: Life::Down,
@@ -434,20 +434,18 @@ impl Node {
         self.wake = None;
     }
 
-    /// Whether it makes durable what it fetches.
-    pub(crate) fn syncs(&self) -> bool {
-        let Spec::Peer { jobs, .. } = &self.spec else { return true };
-        jobs.iter().all(|job| !matches!(job, Job::Fetch(fetch) if !fetch.sync))
-    }
-
     /// Whether it does nothing on purpose that nobody should.
     pub(crate) fn is_honest(&self) -> bool {
-        self.twist.is_none() && !matches!(self.spec, Spec::Rogue(_))
+        self.twist.is_none() && !self.is_rogue()
     }
 
     /// What its clock on the wall shows.
     pub(crate) fn wall_clock(&self, now: u64) -> u64 {
         now.saturating_add(self.wall)
+    }
+
+    pub(crate) fn is_rogue(&self) -> bool {
+        matches!(self.spec, Spec::Rogue(_))
     }
 
     pub(crate) fn is_tracker(&self) -> bool {

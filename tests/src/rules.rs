@@ -114,6 +114,7 @@ impl World {
         while let Ok(Some(incoming)) = reader.next(&mut bytes) {
             if let Incoming::Message(Message::Swarm(swarm)) = incoming {
                 self.check_swarm(&swarm);
+                self.leases_on_swarm(&swarm);
             }
         }
         self.rules.readers.insert(conn, reader);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::world::World;
+
 /// A run that did not get where it should.
 #[derive(Clone)]
 pub struct Stuck {
@@ -40,5 +42,36 @@ impl fmt::Display for Stuck {
 impl fmt::Debug for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n{self}")
+    }
+}
+
+impl World {
+    /// A run that failed for a reason of the test's own.
+    pub fn stuck(&self, why: String) -> Stuck {
+        let nodes = (0..self.nodes.len()).map(|index| self.line(index)).collect();
+        let replay = self.replay.clone();
+        let about = self.about.clone();
+        Stuck { why, seed: self.seed(), at: self.elapsed(), nodes, replay, about }
+    }
+
+    fn line(&self, index: usize) -> String {
+        let node = &self.nodes[index];
+        let conns = node.conns.len();
+        let mut line = format!("{index} {} {:?} conns={conns}", node.name, node.life);
+        if let Some(status) = node.program.as_ref().and_then(|program| program.status()) {
+            let phase = status.phase;
+            line += &format!(
+                " {phase:?} {}/{} peers={} tracker={} sent={}",
+                status.done, status.total, status.peers, status.tracker_up, status.sent
+            );
+        }
+        for (_, notice) in node.notices.iter().rev().take(3) {
+            let mut text = format!("{notice:?}");
+            if let Some((at, _)) = text.char_indices().nth(160) {
+                text.truncate(at);
+            }
+            line += &format!("\n      {text}");
+        }
+        line
     }
 }

@@ -13,13 +13,16 @@ use sha2::{Digest as _, Sha256};
 
 use crate::check::Check;
 use crate::faults::{Faults, Trouble};
+use crate::leases::Leases;
 use crate::link::{Link, Parcel};
 use crate::node::{EndKey, JobNumber, Life, Node, NodeKey};
 use crate::rules::Rules;
 use crate::stuck::Stuck;
 
-/// Events at one moment of virtual time that mean that something spins.
+/// Events at one moment of virtual time that mean that something spins: so many, and some more for each
+/// node, because all may begin or end together.
 const STUCK_EVENTS: u64 = 200_000;
+const STUCK_EVENTS_PER_NODE: u64 = 1_000;
 /// Deadlines in a row, each at once after the other, that mean that a machine spins.
 const SPINNING_WAKES: u32 = 1_000;
 /// A loop that wakes up takes at least so long, nanoseconds.
@@ -96,11 +99,12 @@ pub struct World {
     pub(crate) cuts: BTreeMap<(usize, usize), Trouble>,
     pub(crate) check: Check,
     pub(crate) rules: Rules,
+    pub(crate) leases: Leases,
     pub(crate) faults: Faults,
     hash: Sha256,
     trace: bool,
-    replay: Option<String>,
-    about: String,
+    pub(crate) replay: Option<String>,
+    pub(crate) about: String,
     same_time: u64,
     steps: u64,
 }
@@ -122,6 +126,7 @@ impl World {
             cuts: BTreeMap::new(),
             check: Check::default(),
             rules: Rules::default(),
+            leases: Leases::default(),
             faults: Faults::default(),
             hash: Sha256::new(),
             replay: None,
@@ -186,7 +191,7 @@ impl World {
     pub fn step(&mut self) -> bool {
         let Some(Reverse(entry)) = self.queue.pop() else { return false };
         self.same_time = if entry.at == self.now { self.same_time + 1 } else { 0 };
-        if self.same_time > STUCK_EVENTS {
+        if self.same_time > STUCK_EVENTS + STUCK_EVENTS_PER_NODE * self.nodes.len() as u64 {
             self.check.fail("S14", format!("time stands still at {:?}", self.elapsed()));
         }
         self.now = entry.at;
@@ -235,35 +240,6 @@ impl World {
         }
         self.now = end;
         Ok(())
-    }
-
-    /// A run that failed for a reason of the test's own.
-    pub fn stuck(&self, why: String) -> Stuck {
-        let nodes = (0..self.nodes.len()).map(|index| self.line(index)).collect();
-        let replay = self.replay.clone();
-        let about = self.about.clone();
-        Stuck { why, seed: self.seed, at: self.elapsed(), nodes, replay, about }
-    }
-
-    fn line(&self, index: usize) -> String {
-        let node = &self.nodes[index];
-        let conns = node.conns.len();
-        let mut line = format!("{index} {} {:?} conns={conns}", node.name, node.life);
-        if let Some(status) = node.program.as_ref().and_then(|program| program.status()) {
-            let phase = status.phase;
-            line += &format!(
-                " {phase:?} {}/{} peers={} tracker={} sent={}",
-                status.done, status.total, status.peers, status.tracker_up, status.sent
-            );
-        }
-        for (_, notice) in node.notices.iter().rev().take(3) {
-            let mut text = format!("{notice:?}");
-            if let Some((at, _)) = text.char_indices().nth(160) {
-                text.truncate(at);
-            }
-            line += &format!("\n      {text}");
-        }
-        line
     }
 
     // ---- what happens
@@ -358,6 +334,9 @@ impl World {
     pub(crate) fn deliver(&mut self, index: usize, event: Event<'_, JobNumber>) {
         let (what, conn, len) = outline(&event);
         self.note(index, what, conn, len);
+        if self.nodes[index].is_tracker() {
+            self.leases_on_event(index, &event);
+        }
         let now = self.now;
         let node = &mut self.nodes[index];
         let local = node.local(now);
@@ -417,6 +396,7 @@ impl World {
             if !late {
                 node.disk.set_clock(clock);
                 program.execute(job);
+                self.check.stored(index, &node.disk);
             }
             let cost = node.disk.take_cost();
             let (time, epoch) = (node.task_time(cost), node.epoch);
@@ -435,6 +415,7 @@ impl World {
         node.jobs_running -= 1;
         node.disk.set_clock(clock);
         program.execute(job);
+        self.check.stored(index, &node.disk);
         if node.disk.is_dark() {
             self.cut_power(NodeKey(index));
             return;

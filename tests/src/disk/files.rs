@@ -310,6 +310,9 @@ impl FsFile for SimFile {
             }
             grow(state, self.ino, offset + bytes.len() as u64)?;
             let at = state.tick();
+            if let Some(written) = &mut state.written {
+                written.push((self.ino, offset, bytes.len()));
+            }
             let bytes = bytes.into();
             state.apply(Change::Write { ino: self.ino, offset, bytes, at });
             Ok(())

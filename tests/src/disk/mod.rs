@@ -40,6 +40,18 @@ impl Default for Disk {
 }
 
 impl Disk {
+    /// An empty disk that notes what is written.
+    pub(crate) fn watched() -> Self {
+        let disk = Self::default();
+        disk.state().written = Some(Vec::new());
+        disk
+    }
+
+    /// What was written since the last call: the file's number, where, and how much.
+    pub(crate) fn take_written(&self) -> Vec<(u64, u64, usize)> {
+        self.state().written.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -65,6 +65,8 @@ pub(super) struct State {
     pub(super) cost: Cost,
     /// What a power cut would find after each operation, if that is kept.
     pub(super) points: Option<Vec<CrashPoint>>,
+    /// What processes wrote, if that is noted: inode, offset, length.
+    pub(super) written: Option<Vec<(u64, u64, usize)>>,
 }
 
 impl State {
@@ -99,6 +101,7 @@ impl State {
             strays: Vec::new(),
             cost: Cost::default(),
             points: None,
+            written: None,
         }
     }
 

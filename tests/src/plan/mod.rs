@@ -7,6 +7,7 @@
 //! people who ask, publish and compare.
 
 mod errands;
+mod orphans;
 mod trouble;
 
 use std::path::Path;
@@ -77,6 +78,8 @@ struct Plan {
     slowest: u64,
     /// Index into [`PIECES`].
     pieces: usize,
+    /// All seeders are away for a while after everything else has healed.
+    orphans: bool,
 }
 
 /// Runs the swarm of one seed.
@@ -91,9 +94,11 @@ pub fn run(seed: u64, trace: bool) -> Result<Outcome, Stuck> {
     plan.spread_trouble();
     plan.world.run_for(TROUBLE)?;
     plan.heal();
+    plan.be_orphans()?;
     let took = plan.complete()?;
     plan.compare()?;
     plan.look_again()?;
+    plan.rest()?;
     plan.count_misdeeds();
     plan.end()?;
     let (nodes, steps) = (plan.world.len(), plan.world.steps());
@@ -146,6 +151,7 @@ impl Plan {
         if trouble.contains(&Trouble::Edit) {
             trouble.retain(|kind| *kind != Trouble::Wipe);
         }
+        let orphans = orphans::draw(&mut rng, &mut trouble);
         world.set_about(trouble.iter().map(Trouble::to_string).collect::<Vec<_>>().join(", "));
         let tracker = world.add_tracker();
         let tree = tree(&mut rng);
@@ -168,6 +174,7 @@ impl Plan {
             tree,
             slowest,
             pieces,
+            orphans,
         }
     }
 
@@ -216,7 +223,7 @@ impl Plan {
         }
         for index in 0..1 + self.rng.index(6) {
             let profile = profile(&mut self.rng);
-            let habits = self.rng.index(HABITS.len());
+            let habits = if self.orphans { 0 } else { self.rng.index(HABITS.len()) };
             self.slowest = self.slowest.min(profile.up).min(profile.down);
             let linger = match self.rng.below(3) {
                 0 => Linger::No,
@@ -271,6 +278,12 @@ impl Plan {
         }
         self.world.fail_store(self.tracker, None);
         self.world.start(self.tracker);
+        if !self.orphans {
+            self.start_seeders();
+        }
+    }
+
+    fn start_seeders(&mut self) {
         for key in self.seeders.clone() {
             self.world.start(key);
         }

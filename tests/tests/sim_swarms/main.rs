@@ -4,4 +4,5 @@ mod basics;
 mod checks;
 mod crowds;
 mod failures;
+mod liveness;
 mod rig;

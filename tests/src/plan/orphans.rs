@@ -1,0 +1,120 @@
+//! Runs in which all seeders are away for a while after the rest has healed (liveness, L2 and L6).
+//!
+//! What the fetchers hold together is all that there is then. If it is everything, each of them must
+//! complete; if not, each must have what any of them has, and call missing exactly what nobody has. When
+//! the seeders come back, everybody completes within the usual bound.
+
+use std::time::Duration;
+
+use protocol::{ObjectId, PieceSet};
+use reactor::Rng;
+
+use super::{GRACE, NAME, Plan, has_it};
+use crate::faults::Trouble;
+use crate::{Life, NodeKey, Stuck};
+
+/// Kinds that leave it open who has what: liars, and a tracker that forgets the name for good.
+const UNCLEAR: [Trouble; 14] = [
+    Trouble::Corrupt,
+    Trouble::Mute,
+    Trouble::Garble,
+    Trouble::Repeat,
+    Trouble::Stall,
+    Trouble::Flood,
+    Trouble::Malform,
+    Trouble::Spoof,
+    Trouble::HalfClose,
+    Trouble::Lie,
+    Trouble::Mislead,
+    Trouble::Wipe,
+    Trouble::Edit,
+    Trouble::FalseTracker,
+];
+
+/// Nothing moves any more when nobody has got a piece for so long: longer than any pause between two
+/// questions to the tracker, and than it takes to say what is missing.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Whether this run is one of them; its trouble is only such that leaves clear who has what.
+pub(super) fn draw(rng: &mut Rng, trouble: &mut Vec<Trouble>) -> bool {
+    let orphans = rng.below(6) == 0;
+    if orphans {
+        trouble.retain(|kind| !UNCLEAR.contains(kind));
+    }
+    orphans
+}
+
+impl Plan {
+    /// The time without seeders.
+    pub(super) fn be_orphans(&mut self) -> Result<(), Stuck> {
+        let Some(record) = self.record().filter(|_| self.orphans) else { return Ok(()) };
+        for key in self.seeders.clone() {
+            self.world.kill_if_up(key);
+        }
+        self.until_quiet(record.object)?;
+        let (mut keys, fetchers) = (self.fetchers.clone(), self.fetchers.clone());
+        keys.extend(&self.others);
+        keys.retain(|key| self.world.life(*key) == Life::Up);
+        let nowhere = self.world.nowhere(&keys, record.object);
+        for key in fetchers.into_iter().filter(|key| keys.contains(key)) {
+            if has_it(&self.world, key, &self.tree) {
+                continue;
+            }
+            let held = self.world.holds(key, record.object);
+            // Without a manifest it can't tell, and has nothing.
+            let called = self.world.called_missing(key);
+            if held.is_empty() && called.is_none() {
+                continue;
+            }
+            if called.as_ref() != Some(&nowhere) {
+                let (called, ought) = (called.map(numbers), numbers(nowhere));
+                let text = format!("L6: {key:?} calls {called:?} missing, and {ought:?} are");
+                return Err(self.world.stuck(text));
+            }
+        }
+        self.start_seeders();
+        Ok(())
+    }
+
+    /// Who gave up is started again; until nobody gets anything any more.
+    fn until_quiet(&mut self, object: ObjectId) -> Result<(), Stuck> {
+        let end = self.world.elapsed() + GRACE;
+        let (mut before, mut since) = (Vec::new(), self.world.elapsed());
+        while self.world.elapsed() < end {
+            self.supervise();
+            let (fetchers, tree) = (self.fetchers.clone(), &self.tree);
+            let over = |key: &NodeKey| {
+                let life = self.world.life(*key);
+                life != Life::Up && !has_it(&self.world, *key, tree)
+            };
+            let again: Vec<NodeKey> = fetchers.iter().copied().filter(over).collect();
+            let held: Vec<PieceSet> =
+                fetchers.iter().map(|key| self.world.holds(*key, object)).collect();
+            let lives: Vec<Life> = fetchers.iter().map(|key| self.world.life(*key)).collect();
+            if before != [(held.clone(), lives.clone())] {
+                (before, since) = (vec![(held, lives)], self.world.elapsed());
+            } else if self.world.elapsed() - since > QUIET {
+                return Ok(());
+            }
+            for key in again {
+                self.world.start(key);
+            }
+            self.world.run_for(Duration::from_secs(5))?;
+        }
+        Err(self.world.stuck(format!("without seeders, '{NAME}' goes on for ever")))
+    }
+
+    /// When everybody is complete, no request is left without an answer. (S7)
+    pub(super) fn rest(&mut self) -> Result<(), Stuck> {
+        self.world.run_for(Duration::from_secs(60))?;
+        let among: Vec<NodeKey> = self.seeders.iter().chain(&self.fetchers).copied().collect();
+        match self.world.unanswered(&among) {
+            Some(which) => Err(self.world.stuck(format!("S7: {which}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn numbers(pieces: PieceSet) -> Vec<u32> {
+    pieces.iter().collect()
+}
