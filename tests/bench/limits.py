@@ -1,7 +1,9 @@
 """The machine's own limits, as small programs that a run measures between the systems. Run by systems.py:
 
-    limits.py send FILE IP:PORT            sends the file to who connects first, with sendfile
-    limits.py socket IP:PORT OUT SIZE      receives and drops
+    limits.py send-sendfile FILE IP:PORT   sends the file to who connects first, with sendfile
+    limits.py send-mapped FILE IP:PORT     the same from a mapping, as our seeders do
+    limits.py send-pread FILE IP:PORT      the same, read into a buffer first
+    limits.py socket IP:PORT OUT SIZE      receives and drops, whoever sends
     limits.py socket-write IP:PORT OUT SIZE    receives, gathers 1 MiB, writes
     limits.py sha256 FILE OUT SIZE         hashes a file in the page cache, pieces of 1 MiB
     limits.py write FILE OUT SIZE          writes a new file
@@ -28,14 +30,25 @@ def split(where):
     return ip, int(port)
 
 
-def send(path, where):
+def send(path, where, how):
     """Serves one connection."""
     with socket.create_server(split(where)) as listener, open(path, "rb") as file:
         peer, _ = listener.accept()
         with peer:
-            size, at = os.fstat(file.fileno()).st_size, 0
-            while at < size:
-                at += os.sendfile(peer.fileno(), file.fileno(), at, min(MIB, size - at))
+            size = os.fstat(file.fileno()).st_size
+            if how == "sendfile":
+                at = 0
+                while at < size:
+                    at += os.sendfile(peer.fileno(), file.fileno(), at, min(MIB, size - at))
+            elif how == "mapped":
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+                    for at in range(0, size, MIB):
+                        with view[at : at + MIB] as unit:
+                            peer.sendall(unit)
+            else:
+                buffer = memoryview(bytearray(MIB))
+                for at in range(0, size, MIB):
+                    peer.sendall(buffer[: os.preadv(file.fileno(), [buffer], at)])
 
 
 def receive(where, out, size):
@@ -79,8 +92,8 @@ def write(out, size, sync):
 
 def main(words):
     """Does what the command line says."""
-    if words[0] == "send":
-        send(words[1], words[2])
+    if words[0].startswith("send-"):
+        send(words[1], words[2], words[0].removeprefix("send-"))
         return
     what, source, out, size = words[0], words[1], words[2], int(words[3])
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)

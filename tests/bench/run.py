@@ -101,6 +101,7 @@ def arguments():
     parser.add_argument("--big", type=size_of, help="bytes of the file for resuming and memory [10G]")
     parser.add_argument("--many", type=int, help="files that a restarted seeder has [100000]")
     parser.add_argument("--rounds", type=int, help="runs of each system [5]")
+    parser.add_argument("--shaped-rounds", type=int, default=3, help="at most so many over links of 100 Mbit/s, which take long [3]")
     parser.add_argument("--scenario", default="", help="only these, separated by commas; a trailing * matches [all]")
     parser.add_argument("--only", default="", help="only these systems, separated by commas; a trailing * matches [all]")
     parser.add_argument("--smoke", action="store_true", help="tiny, one round, nothing written to results")

@@ -56,15 +56,16 @@ def fluid_bound(size, fetchers, mbit):
     return max(size / rate, fetchers * size / (rate * (1 + fetchers)))
 
 
-def on_shaped_links(name, about, size, fetchers, late=0, only=SWARMS, **links):
+def on_shaped_links(given, name, about, fetchers, late=0, only=SWARMS, **links):
     """Links of 100 Mbit/s in both directions."""
+    size = given.shaped_size
     return Scenario(
         name,
         f"100 Mbit/s links{about}: 1 seeder, {fetchers} fetchers, {describe(size)} each",
         size,
         fetchers=fetchers,
         late=late,
-        rounds_at_most=3,
+        rounds_at_most=given.shaped_rounds,
         network=shaped(**links),
         only=only,
         bound=fluid_bound(size, fetchers - late, 100),
@@ -73,15 +74,15 @@ def on_shaped_links(name, about, size, fetchers, late=0, only=SWARMS, **links):
 
 def all_scenarios(given):
     """Every scenario, by name, in the sizes that the command line gives."""
-    size, shaped_size, files, many = given.size, given.shaped_size, given.files, given.shaped_fetchers
+    size, files, many = given.size, given.files, given.shaped_fetchers
     small = min(size, MIB)
     text = describe(size)
     over_links = [
-        on_shaped_links("shaped", "", shaped_size, many, only=(*SWARMS, "curl")),
-        on_shaped_links("shaped-5ms", ", 5 ms each way", shaped_size, many, delay_ms=5),
-        on_shaped_links("shaped-lossy", ", 25 ms each way, 1 % lost", shaped_size, many, delay_ms=25, loss_percent=1),
-        on_shaped_links("shaped-one-slow", ", one fetcher with 10 Mbit/s", shaped_size, many, late=1, slow_mbit=10),
-        on_shaped_links("shaped-16", "", shaped_size, 2 * many),
+        on_shaped_links(given, "shaped", "", many, only=(*SWARMS, "curl")),
+        on_shaped_links(given, "shaped-5ms", ", 5 ms each way", many, delay_ms=5),
+        on_shaped_links(given, "shaped-lossy", ", 25 ms each way, 1 % lost", many, delay_ms=25, loss_percent=1),
+        on_shaped_links(given, "shaped-one-slow", ", one fetcher with 10 Mbit/s", many, late=1, slow_mbit=10),
+        on_shaped_links(given, "shaped-16", "", 2 * many),
     ]
     found = (
         Scenario("one-to-one", f"1 seeder, 1 fetcher, {text}", size),

@@ -183,8 +183,8 @@ class Limit(System):
     program = sys.executable
 
     def __init__(self, what, text):
-        self.what = what
         self.name = f"limit:{what}"
+        self.what, _, self.sender = what.partition(":")
         self.verifies = text
 
     def version(self):
@@ -205,7 +205,8 @@ class Limit(System):
         if self.what.startswith("socket"):
             port = free_port()
             where = f"{run.network.address(0)}:{port}"
-            server = run.serve([sys.executable, "-S", run.memo["helper"], "send", run.source, where])
+            how = f"send-{self.sender or 'sendfile'}"
+            server = run.serve([sys.executable, "-S", run.memo["helper"], how, run.source, where])
             server.await_listening(port)
             run.memo["where"] = where
 
@@ -219,7 +220,9 @@ class Limit(System):
 
 
 LIMITS = (
-    ("socket", "loopback copy, dropped"),
+    ("socket", "loopback copy, dropped; sent with sendfile"),
+    ("socket:mapped", "the same, sent from a mapping"),
+    ("socket:pread", "the same, read into a buffer and sent"),
     ("socket-write", "loopback copy, gathered by the MiB, written to a new file"),
     ("sha256", "SHA-256 of each MiB, one stream on one core"),
     ("write", "new file written, 1 MiB calls"),
