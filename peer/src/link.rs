@@ -14,7 +14,7 @@ use crate::swarm::SwarmKey;
 
 /// Bytes handed to the driver and not yet to the system, above which nothing more is served: enough for
 /// a fast link, little enough that control frames do not wait long behind data.
-const MAX_QUEUED_DATA: u64 = 64 << 10;
+const MAX_QUEUED_DATA: u64 = 256 << 10;
 /// Bytes in the queue since it was last empty, above which a remote is given up: data stays far below,
 /// and control frames grow so much only for a remote that does not read.
 const MAX_QUEUED: u64 = 16 << 20;

@@ -41,8 +41,7 @@ pub struct Options {
     /// connection closes earlier. Default 100 ms.
     pub accept_retry: Duration,
     /// Unsent bytes that the kernel takes per connection (`TCP_NOTSENT_LOWAT`), `None` for its default.
-    /// Default 64 KiB: enough to keep the link busy until the loop comes round, and what is queued behind
-    /// them, small frames and others' data, waits for less.
+    /// Default 256 KiB: enough to keep the link busy, and small frames wait behind less.
     pub unsent_limit: Option<u32>,
     /// How long queued bytes may take to leave after [`crate::Action::Exit`]. Default 200 ms.
     pub exit_flush: Duration,
@@ -64,7 +63,7 @@ impl Default for Options {
             results_budget: 256,
             backlog: 1024,
             accept_retry: Duration::from_millis(100),
-            unsent_limit: Some(64 * 1024),
+            unsent_limit: Some(256 * 1024),
             exit_flush: Duration::from_millis(200),
             exit_tasks: Duration::from_secs(1),
         }

@@ -65,7 +65,7 @@ impl Default for Profile {
             segment: 16 * 1024,
             ragged: true,
             window: 256 * 1024,
-            send_buffer: 64 * 1024,
+            send_buffer: 128 * 1024,
             disk: 200_000_000,
             sync: Duration::from_millis(5),
             drift_ppm: 0,
