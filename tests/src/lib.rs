@@ -28,6 +28,7 @@ pub mod runner;
 pub mod scale;
 pub mod seeds;
 mod stuck;
+pub mod swarms;
 pub mod sweep;
 mod world;
 

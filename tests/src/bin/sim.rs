@@ -6,7 +6,9 @@
 //! says how many seeds it took to find each.
 //!
 //! `--sweep` cuts the power at every operation of a fetcher's disk instead, in every way there is;
-//! `--scale N` runs so many peers in one swarm, calm and with churn, and prints what that takes.
+//! `--scale N` runs so many peers in one swarm, calm and with churn, and prints what that takes;
+//! `--swarms N` measures calm swarms of up to so many fetchers against the bound, and renews the README's
+//! table and the picture `docs/swarms.svg`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,13 +20,13 @@ use tests::faults::Trouble;
 use tests::marks::{HITS, MARKS};
 use tests::runner::{Order, Sum, run_many};
 use tests::sweep::{self, Shape};
-use tests::{plan, scale};
+use tests::{plan, scale, swarms};
 
 const USAGE: &str =
     "usage: cargo sim [COUNT | --minutes M] [--from SEED] [--threads N] [--coverage]
        cargo sim --seed SEED [--trace]
        cargo sim --canaries [--starts N] [--from SEED]
-       cargo sim --sweep | --scale N";
+       cargo sim --sweep | --scale N | --swarms N";
 
 #[derive(Default)]
 struct Args {
@@ -37,6 +39,7 @@ struct Args {
     trace: bool,
     sweep: bool,
     scale: Option<u64>,
+    swarms: Option<u64>,
     coverage: bool,
     canaries: bool,
 }
@@ -68,6 +71,7 @@ fn parse() -> Result<Args, String> {
             "--seed" => &mut args.seed,
             "--from" => &mut args.from,
             "--scale" => &mut args.scale,
+            "--swarms" => &mut args.swarms,
             "--count" => &mut args.count,
             "--minutes" => &mut args.minutes,
             "--threads" => &mut args.threads,
@@ -100,6 +104,10 @@ fn main() -> ExitCode {
     }
     if let Some(peers) = args.scale {
         return scale_up(args.from.unwrap_or(1), usize::try_from(peers).unwrap_or(usize::MAX));
+    }
+    if let Some(largest) = args.swarms {
+        let largest = usize::try_from(largest).unwrap_or(usize::MAX);
+        return measure_swarms(args.from.unwrap_or(1), largest);
     }
     let passed = if let Some(seed) = args.seed {
         let outcome = plan::run(seed, args.trace);
@@ -241,6 +249,30 @@ fn scale_up(seed: u64, peers: usize) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command")]
+fn measure_swarms(seed: u64, largest: usize) -> ExitCode {
+    let mut all = Vec::new();
+    for shape in swarms::shapes(largest) {
+        match swarms::measure(seed, shape) {
+            Ok(figures) => {
+                println!("{figures}");
+                all.push(figures);
+            }
+            Err(stuck) => {
+                println!("{stuck}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    match swarms::publish(&all) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What this process had in memory at most, as the system says.

@@ -296,7 +296,7 @@ impl FsFile for SimFile {
         };
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
         let count = buffer.len().min(data.len() - start);
-        buffer[..count].copy_from_slice(&data[start..start + count]);
+        data.read(start, &mut buffer[..count]);
         Ok(count)
     }
 
@@ -313,7 +313,7 @@ impl FsFile for SimFile {
             if let Some(written) = &mut state.written {
                 written.push((self.ino, offset, bytes.len()));
             }
-            let bytes = bytes.into();
+            let bytes = state.known_or_new(offset, bytes);
             state.apply(Change::Write { ino: self.ino, offset, bytes, at });
             Ok(())
         })
@@ -394,7 +394,7 @@ impl SourceBytes for SimSource {
         let start = usize::try_from(range.start).map_err(|_| ended())?;
         let end = usize::try_from(range.end).map_err(|_| ended())?;
         let from = out.len();
-        out.extend_from_slice(data.get(start..end).ok_or_else(ended)?);
+        data.append_to(out, start..end).ok_or_else(ended)?;
         if state.rot > 0 && end > start {
             let (odds, len) = (state.rot, end - start);
             if state.rot_rng.below(1_000_000) < odds {

@@ -1,12 +1,11 @@
 //! Files and folders as they are at one moment: what reads show, or what the platter holds.
 
+use super::change::Change;
+use super::chunks::Chunks;
+use crate::content::Tree;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
-use std::sync::Arc;
-
-use super::change::Change;
-use crate::content::Tree;
 
 /// The folder above all others.
 pub(super) const ROOT: u64 = 1;
@@ -16,7 +15,7 @@ const BLOCK: u64 = 4096;
 /// What is in a file or folder.
 #[derive(Clone, Debug, Hash)]
 pub(super) enum Body {
-    File { data: Arc<Vec<u8>>, allocated: u64 },
+    File { data: Chunks, allocated: u64 },
     Folder(BTreeMap<OsString, u64>),
 }
 
@@ -34,7 +33,7 @@ impl Inode {
         let body = if folder {
             Body::Folder(BTreeMap::new())
         } else {
-            Body::File { data: Arc::default(), allocated: 0 }
+            Body::File { data: Chunks::default(), allocated: 0 }
         };
         Self { body, executable, mtime: at, ctime: at }
     }
@@ -124,21 +123,17 @@ impl Image {
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
             Change::Write { ino, offset, bytes, at } => self.with(*ino, *at, |data, allocated| {
-                let start = small(*offset);
-                let end = start + bytes.len();
-                if data.len() < end {
-                    data.resize(end, 0);
-                }
-                data[start..end].copy_from_slice(bytes);
-                *allocated = (*allocated).max((end as u64).next_multiple_of(BLOCK));
+                data.write(small(*offset), bytes);
+                let end = *offset + bytes.len() as u64;
+                *allocated = (*allocated).max(end.next_multiple_of(BLOCK));
             }),
             Change::Len { ino, len, at } => self.with(*ino, *at, |data, allocated| {
-                data.resize(small(*len), 0);
+                data.resize(small(*len));
                 *allocated = (*allocated).min(len.next_multiple_of(BLOCK));
             }),
             Change::Reserve { ino, len, at } => self.with(*ino, *at, |data, allocated| {
                 if data.len() < small(*len) {
-                    data.resize(small(*len), 0);
+                    data.resize(small(*len));
                 }
                 *allocated = (*allocated).max(len.next_multiple_of(BLOCK));
             }),
@@ -157,10 +152,10 @@ impl Image {
         }
     }
 
-    fn with(&mut self, ino: u64, at: i128, act: impl FnOnce(&mut Vec<u8>, &mut u64)) {
+    fn with(&mut self, ino: u64, at: i128, act: impl FnOnce(&mut Chunks, &mut u64)) {
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
         if let Body::File { data, allocated } = &mut inode.body {
-            act(Arc::make_mut(data), allocated);
+            act(data, allocated);
             (inode.mtime, inode.ctime) = (at, at);
         }
     }

@@ -7,6 +7,7 @@
 //! a cut after so many operations.
 
 mod change;
+mod chunks;
 mod crash;
 mod files;
 mod image;
@@ -32,6 +33,10 @@ use crate::content::Tree;
 pub struct Disk {
     state: Arc<Mutex<State>>,
 }
+
+/// The content of a file that many disks will hold.
+#[derive(Clone, Debug)]
+pub struct Known(Arc<[Arc<[u8]>]>);
 
 impl Default for Disk {
     fn default() -> Self {
@@ -81,6 +86,16 @@ impl Disk {
         state.sync_everything();
     }
 
+    /// Content to be given to many disks with [`Disk::share`].
+    pub fn known(content: &[u8]) -> Known {
+        Known(content.chunks(chunks::CHUNK).map(Arc::from).collect())
+    }
+
+    /// Keeps what is known elsewhere already without taking memory for it. Changes nothing else.
+    pub fn share(&self, known: &Known) {
+        self.state().known = Arc::clone(&known.0);
+    }
+
     /// Everything below `path` as it shows now; `None` if nothing is there.
     pub fn tree(&self, path: &Path) -> Option<Tree> {
         self.state().tree(path, false)
@@ -118,7 +133,7 @@ impl Disk {
         let state = self.state();
         let Body::File { data, .. } = &state.inode(state.find(path)?)?.body else { return None };
         let start = usize::try_from(offset).ok()?;
-        data.get(start..start.checked_add(len)?).map(<[u8]>::to_vec)
+        data.get(start..start.checked_add(len)?)
     }
 
     /// The number of what is at `path`; a file that is made anew gets another one.

@@ -13,6 +13,7 @@ use peer::storage::fs::{Kind, Meta, Rename};
 use reactor::{FileStamp, Rng};
 
 use super::change::Change;
+use super::chunks::CHUNK;
 use super::crash::{CrashPoint, Fate};
 use super::failed;
 use super::image::{Body, Image, Inode, ROOT};
@@ -63,6 +64,8 @@ pub(super) struct State {
     pub(super) allowed: Vec<PathBuf>,
     pub(super) strays: Vec<PathBuf>,
     pub(super) cost: Cost,
+    /// Content that is elsewhere in memory anyway, in chunks.
+    pub(super) known: Arc<[Arc<[u8]>]>,
     /// What a power cut would find after each operation, if that is kept.
     pub(super) points: Option<Vec<CrashPoint>>,
     /// What processes wrote, if that is noted: inode, offset, length.
@@ -100,6 +103,7 @@ impl State {
             allowed: Vec::new(),
             strays: Vec::new(),
             cost: Cost::default(),
+            known: Arc::default(),
             points: None,
             written: None,
         }
@@ -177,6 +181,14 @@ impl State {
 
     pub(super) fn shown(&self) -> impl Iterator<Item = (&u64, &Inode)> {
         self.now.inodes.iter()
+    }
+
+    /// Bytes to be written, without a copy if all of them are known.
+    pub(super) fn known_or_new(&self, offset: u64, bytes: &[u8]) -> Arc<[u8]> {
+        let index = usize::try_from(offset / CHUNK as u64).unwrap_or(usize::MAX);
+        let aligned = offset.is_multiple_of(CHUNK as u64);
+        let known = self.known.get(index).filter(|known| aligned && known[..] == *bytes);
+        known.map_or_else(|| bytes.into(), Arc::clone)
     }
 
     // ---- changing
@@ -309,7 +321,7 @@ impl State {
             (inode.mtime, inode.ctime) = (now.mtime, now.ctime);
             let len = if let Body::File { data, .. } = &now.body { data.len() } else { 0 };
             if let Body::File { data, .. } = &mut inode.body {
-                Arc::make_mut(data).resize(len, 0);
+                data.resize(len);
             }
         }
         self.now.inodes.insert(ino, inode);
