@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use protocol::ObjectId;
 use protocol::limits::MAX_PUSH;
 use reactor::Time;
 
-use crate::swarms::{ObjectKey, PeerKey};
+use crate::swarms::PeerKey;
 
 /// Receivers that one newcomer is pushed to. It gets a sample itself when it asks, and connections work
 /// both ways, so a push only mixes swarms that would stay apart.
@@ -18,12 +19,13 @@ pub(crate) const FANOUT: usize = 4;
 /// Shortest time between two pushes of one object to one receiver.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Newcomers that wait for a receiver's quiet time to end. Keys in here may be stale: whoever sends
-/// checks that the receiver fetches and the newcomer holds the object.
+/// Newcomers that wait for a receiver's quiet time to end. Keys of peers in here may be stale: whoever
+/// sends checks that the receiver fetches and the newcomer holds the object. Objects go by their ids: one
+/// that everybody drops and somebody holds again soon after has another key, but no new quiet time.
 #[derive(Debug, Default)]
 pub(crate) struct Pushes {
-    entries: BTreeMap<(PeerKey, ObjectKey), Vec<PeerKey>>,
-    due: BTreeSet<(Time, PeerKey, ObjectKey)>,
+    entries: BTreeMap<(PeerKey, ObjectId), Vec<PeerKey>>,
+    due: BTreeSet<(Time, PeerKey, ObjectId)>,
 }
 
 impl Pushes {
@@ -32,7 +34,7 @@ impl Pushes {
         &mut self,
         now: Time,
         receiver: PeerKey,
-        object: ObjectKey,
+        object: ObjectId,
         newcomer: PeerKey,
     ) -> bool {
         if let Some(newcomers) = self.entries.get_mut(&(receiver, object)) {
@@ -46,7 +48,7 @@ impl Pushes {
     }
 
     /// Newcomers for a receiver whose quiet time is over. Call until there is none.
-    pub(crate) fn take_due(&mut self, now: Time) -> Option<(PeerKey, ObjectKey, Vec<PeerKey>)> {
+    pub(crate) fn take_due(&mut self, now: Time) -> Option<(PeerKey, ObjectId, Vec<PeerKey>)> {
         while let Some(&(due, receiver, object)) = self.due.first() {
             if due > now {
                 return None;
@@ -66,7 +68,7 @@ impl Pushes {
         self.due.first().map(|(due, _, _)| *due)
     }
 
-    fn put(&mut self, due: Time, receiver: PeerKey, object: ObjectKey) {
+    fn put(&mut self, due: Time, receiver: PeerKey, object: ObjectId) {
         self.due.insert((due, receiver, object));
         self.entries.insert((receiver, object), Vec::new());
     }

@@ -168,10 +168,11 @@ impl Core {
         if self.swarms.peer(newcomer).contact.is_none() {
             return;
         }
+        let Some(id) = self.swarms.object_id(object) else { return };
         for receiver in self.swarms.sample_partial(object, FANOUT, &mut self.rng) {
             let reachable = receiver != newcomer && self.swarms.peer(receiver).conn.is_some();
-            if reachable && self.pushes.offer(now, receiver, object, newcomer) {
-                self.push(receiver, object, &[newcomer]);
+            if reachable && self.pushes.offer(now, receiver, id, newcomer) {
+                self.push(receiver, id, &[newcomer]);
             }
         }
     }
@@ -184,9 +185,9 @@ impl Core {
         }
     }
 
-    fn push(&mut self, receiver: PeerKey, object: ObjectKey, newcomers: &[PeerKey]) {
+    fn push(&mut self, receiver: PeerKey, id: ObjectId, newcomers: &[PeerKey]) {
         let Some(peer) = self.swarms.try_peer(receiver) else { return };
-        let Some((conn, id)) = peer.conn.zip(self.swarms.object_id(object)) else { return };
+        let Some((conn, object)) = peer.conn.zip(self.swarms.find_object(id)) else { return };
         if self.swarms.holds(receiver, object) != Some(Holding::Partial) {
             return;
         }

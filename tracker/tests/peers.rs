@@ -233,6 +233,22 @@ fn addresses_are_only_handed_to_those_who_can_use_them() {
 }
 
 #[test]
+fn an_object_that_comes_back_is_not_pushed_sooner() {
+    let mut world = World::new(quiet());
+    let fetcher = world.holder(1, &[(object(1), PART)]);
+    let seeder = world.holder(2, &[(object(1), WHOLE)]);
+    assert_eq!(world.take(fetcher).len(), 1, "the seeder is pushed");
+    // Nobody holds it, and it is forgotten; another object takes its place.
+    world.announce(fetcher, true, &[]);
+    world.announce(seeder, true, &[]);
+    world.announce(seeder, false, &[(object(2), WHOLE)]);
+    world.announce(fetcher, false, &[(object(1), PART)]);
+    world.announce(seeder, false, &[(object(1), WHOLE)]);
+    let pushed = world.take(fetcher);
+    assert!(!pushed.iter().any(|message| matches!(message, Message::Swarm(_))), "[T-46]");
+}
+
+#[test]
 fn newcomers_are_pushed_to_fetchers_gently() {
     let mut world = World::new(quiet());
     let fetcher = world.holder(1, &[(object(1), PART)]);
