@@ -37,6 +37,9 @@ pub(super) struct Fetch {
     pub(super) layout: Layout,
     pub(super) root: Arc<dyn Folder>,
     state: Mutex<State>,
+    /// Held while data is made durable or given its name: one worker must not do the second while another is
+    /// at the first. Locked before the state.
+    settling: Mutex<()>,
 }
 
 /// What changes while a fetch goes on.
@@ -126,7 +129,7 @@ impl Fetch {
         root: Arc<dyn Folder>,
         state: State,
     ) -> Self {
-        Self { spec, layout, root, state: Mutex::new(state) }
+        Self { spec, layout, root, state: Mutex::new(state), settling: Mutex::new(()) }
     }
 
     /// A thread that panicked while it held the lock left nothing half done that matters more than
@@ -209,8 +212,14 @@ impl Fetch {
         self.state().count(piece, file);
     }
 
-    /// Makes everything stored so far durable, and notes that.
+    /// Waits for a checkpoint that is under way, and holds up the next one.
+    pub(super) fn settling(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes everything stored so far durable, and notes that. After the end there is nothing to do.
     pub(super) fn checkpoint(&self) -> Result<(), StorageError> {
+        let _turn = self.settling();
         if !self.confirm(true)? {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use super::tree::{differences, join, remove_tree};
 impl Fetch {
     /// Gives the data its final name. Can be called again if it failed.
     pub(super) fn finish(&self) -> Result<PathBuf, StorageError> {
+        let _turn = self.settling();
         let shown = self.shown(Path::new(&self.spec.file_name));
         if self.state().stamps.is_none() {
             self.ready()?;

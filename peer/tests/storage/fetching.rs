@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use peer::disk::{FetchKey, FetchSpec, IfExists, StorageErrorKind, StoreOutcome, Task, TaskResult};
 use peer::storage::{OsFs, Storage};
 use protocol::SafePath;
 
 use crate::objects::{
-    all_of, bytes, fetch, finish, folder_object, names, object, open, part_in, prepare, release,
-    store,
+    all_of, bytes, checkpoint, fetch, finish, folder_object, names, object, open, part_in, prepare,
+    release, store,
 };
+use crate::unsteady::{Fault, Unsteady};
 
 fn steady() -> Storage {
     Storage::new(Arc::new(OsFs), None)
@@ -58,6 +60,33 @@ fn files_are_served_before_during_and_after_the_end() {
     fs::write(path.join("small"), bytes(100, 3)).unwrap();
     assert_eq!(open(&storage, 1).unwrap_err().kind, StorageErrorKind::Changed);
     assert_eq!(finish(&storage).unwrap(), path, "once more is harmless");
+}
+
+/// Two workers: one still makes durable what is stored when the other one is to give it its name.
+#[test]
+fn the_end_waits_for_a_checkpoint() {
+    let object = object(&[("", bytes(50_000, 1))]);
+    for sync in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = FetchSpec { sync, ..object.spec(dir.path()) };
+        let disk = Unsteady::new(Fault::Slow);
+        let storage = Storage::new(Arc::new(disk.clone()), None);
+        prepare(&storage, &spec).unwrap();
+        for piece in object.manifest.geometry().pieces() {
+            store(&storage, piece, object.piece(piece)).unwrap();
+        }
+        std::thread::scope(|scope| {
+            disk.0.struck.store(false, Ordering::SeqCst);
+            let other = scope.spawn(|| checkpoint(&storage));
+            while !disk.struck() {
+                std::thread::yield_now();
+            }
+            finish(&storage).unwrap();
+            other.join().unwrap().unwrap();
+        });
+        checkpoint(&storage).unwrap();
+        assert_eq!(part_in(dir.path()), None);
+    }
 }
 
 #[test]

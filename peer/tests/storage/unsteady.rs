@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Full,
     /// All syncs fail.
     Unsafe,
+    /// Syncs go well, and let others work for a long time.
+    Slow,
 }
 
 pub(crate) struct Control {
@@ -57,6 +59,11 @@ impl Control {
             }
             Fault::Full if writes => Err(io::ErrorKind::StorageFull.into()),
             Fault::Unsafe if syncs => Err(io::Error::other("input/output error")),
+            Fault::Slow if syncs => {
+                self.struck.store(true, Ordering::SeqCst);
+                (0..20_000).for_each(|_| std::thread::yield_now());
+                Ok(false)
+            }
             _ => Ok(false),
         }
     }
