@@ -90,7 +90,8 @@ impl World {
 
     /// Makes a node dishonest.
     pub fn twist(&mut self, key: NodeKey, twist: Twist) {
-        if matches!(twist, Twist::Corrupt(_)) {
+        // A damaged BITMAP may say another length of the manifest, and so make a wrong one of a right one.
+        if matches!(twist, Twist::Corrupt(_) | Twist::Garble(_)) {
             self.may_blame(key);
         }
         self.nodes[key.0].twist = Some(twist);
@@ -248,7 +249,7 @@ impl World {
         }
         // Connections that wait for a stopped process to take them are nobody's now.
         for what in std::mem::take(&mut self.nodes[key.0].held) {
-            if let What::Accepted { end, .. } = what {
+            if let What::Accepted { end, .. } | What::Connected { end, .. } = what {
                 self.close_end(end, true);
             }
         }

@@ -61,6 +61,8 @@ kinds! {
     Full,
     /// Files are changed, cut short or removed while they are served.
     Edit,
+    /// What a fetcher remembers of its part is damaged while it is off.
+    Damage,
     /// Peers come, take a part, and vanish.
     Churn,
     /// A seeder sends wrong bytes.

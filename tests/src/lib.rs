@@ -26,7 +26,6 @@ pub mod rogue;
 mod rules;
 pub mod runner;
 pub mod scale;
-pub mod seeds;
 mod stuck;
 pub mod swarms;
 pub mod sweep;

@@ -124,6 +124,10 @@ pub(crate) trait Program {
     fn misdeeds(&self) -> u64 {
         0
     }
+    /// What nobody honest may do to it, and on which connection it was done.
+    fn complaint(&mut self) -> Option<(ConnId, String)> {
+        None
+    }
 }
 
 enum Slot<M: Machine> {

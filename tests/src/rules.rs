@@ -3,6 +3,7 @@
 //! * S5: no more data waits in a sending queue than a machine may put there, and nothing is kept for
 //!   connections that are gone.
 //! * S6: whoever was found corrupt is asked for nothing more.
+//! * S7: whoever answers nothing is asked for no more than its window allows.
 //! * S8: nobody is sent to a peer that has been dead for longer than its lease.
 //! * S9: a name never goes back to an older version once a newer one is acknowledged.
 //! * S12: no address is dialed that nobody can have.
@@ -95,6 +96,16 @@ impl World {
             let problem =
                 format!("{waiting} bytes of data wait in a sending queue of node {index}");
             self.check.fail("S5", problem);
+        }
+    }
+
+    /// Somebody was done what nobody honest may do.
+    pub(crate) fn rules_on_complaint(&mut self, index: usize, complaint: Option<(ConnId, String)>) {
+        let Some((conn, what)) = complaint else { return };
+        let Some(&(link, side)) = self.nodes[index].conns.get(&conn) else { return };
+        let Some(other) = self.end((link, 1 - side)).map(|end| end.node) else { return };
+        if self.nodes[other].is_honest() {
+            self.check.fail("S7", format!("node {other} to node {index}: {what}"));
         }
     }
 

@@ -25,7 +25,7 @@ const STUCK_EVENTS: u64 = 200_000;
 const STUCK_EVENTS_PER_NODE: u64 = 1_000;
 /// Deadlines in a row, each at once after the other, that mean that a machine spins.
 const SPINNING_WAKES: u32 = 1_000;
-/// A loop that wakes up takes at least so long, nanoseconds.
+/// Nanoseconds that a loop which wakes up takes at least.
 const TURN: u64 = 1_000;
 
 /// Something that will happen.
@@ -248,6 +248,9 @@ impl World {
         if let Some((index, epoch)) = self.process_of(&what) {
             let node = &mut self.nodes[index];
             if epoch.is_some_and(|epoch| epoch != node.epoch) {
+                if let What::Connected { end, .. } = what {
+                    self.close_end(end, true);
+                }
                 return;
             }
             if node.life == Life::Paused {
@@ -343,6 +346,7 @@ impl World {
         let mut out = std::mem::take(&mut node.out);
         let Some(program) = &mut node.program else { return };
         program.handle(local, event, &mut out);
+        let complaint = program.complaint();
         let mut told = Vec::new();
         for notice in program.take_notices() {
             if self.trace {
@@ -351,6 +355,7 @@ impl World {
             self.check.notice(index, node, &notice);
             told.push(notice);
         }
+        self.rules_on_complaint(index, complaint);
         for notice in told {
             self.rules_on_notice(index, &notice);
             self.nodes[index].notices.push((Time::from_nanos(now), notice));

@@ -50,10 +50,12 @@ impl Disk {
         let mut state = self.looking(process)?;
         state.changes += 1;
         state.cost.syncs += 1;
-        if state.cut_at == Some(state.changes) {
+        let cut = state.syncs_until_cut.take();
+        if state.cut_at == Some(state.changes) || cut == Some(0) {
             state.dark = true;
             return Err(dark());
         }
+        state.syncs_until_cut = cut.map(|left| left - 1);
         let fails = state.failing_syncs > 0;
         state.failing_syncs -= u32::from(fails);
         state.failures.0 += u64::from(fails);

@@ -244,6 +244,11 @@ impl Disk {
         state.cut_at = Some(state.changes + n);
     }
 
+    /// The power goes out in the middle of the sync after so many others.
+    pub fn cut_power_at_sync(&self, n: u32) {
+        self.state().syncs_until_cut = Some(n);
+    }
+
     /// Changes and syncs so far.
     pub fn changes(&self) -> u64 {
         self.state().changes

@@ -51,6 +51,7 @@ pub(super) struct State {
     pub(super) lies_about_files: bool,
     pub(super) lies_about_folders: bool,
     pub(super) failing_syncs: u32,
+    pub(super) syncs_until_cut: Option<u32>,
     /// What failed so far: syncs, writes, growth.
     pub(super) failures: (u64, u64, u64),
     pub(super) failing_writes: u32,
@@ -91,6 +92,7 @@ impl State {
             lies_about_files: false,
             lies_about_folders: false,
             failing_syncs: 0,
+            syncs_until_cut: None,
             failures: (0, 0, 0),
             failing_writes: 0,
             sparse: false,

@@ -17,7 +17,7 @@ use reactor::{Action, CloseCause, ConnId, ConnectError, Event, Rng};
 
 use crate::check::Watch;
 use crate::faults::Trouble;
-use crate::node::{EndKey, Life, PORT, Queued, Twist, address, index_of};
+use crate::node::{EndKey, Life, NodeKey, PORT, Queued, Twist, address, index_of};
 use crate::world::{What, World, nanos};
 
 /// A request that nobody answers is given up after so long, as the driver's default has it.
@@ -155,6 +155,12 @@ impl World {
 
     fn end_mut(&mut self, (link, side): EndKey) -> Option<&mut End> {
         self.links.get_mut(link)?.as_mut().map(|link| &mut link.ends[side])
+    }
+
+    /// Whether a node is in the middle of sending a block.
+    pub fn is_amid_a_block(&self, key: NodeKey) -> bool {
+        let ends = self.nodes[key.0].conns.values();
+        ends.into_iter().any(|end| self.end(*end).is_some_and(|end| end.begun > 0))
     }
 
     /// Which trouble keeps everything from getting from one node to another, if any does.
@@ -384,8 +390,10 @@ impl World {
         } else {
             self.send_fin(key);
         }
-        if let Some(conn) = conn {
-            self.nodes[index].conns.remove(&conn);
+        // Another process may have the same number for another connection.
+        let conns = &mut self.nodes[index].conns;
+        if let Some(conn) = conn.filter(|conn| conns.get(conn) == Some(&key)) {
+            conns.remove(&conn);
         }
         self.collect(key.0);
     }

@@ -258,7 +258,8 @@ impl Plan {
         let asleep = self.has(Trouble::TrackerPause) && self.rng.below(2) == 0;
         if asleep {
             let tracker = self.tracker;
-            let later = Duration::from_secs(5 + self.rng.below(20));
+            let later = Duration::from_secs(20 + self.rng.below(40));
+            self.world.pause(tracker);
             self.world.after(later, move |world| world.resume(tracker));
         }
         self.world.untwist(self.tracker);
@@ -344,6 +345,7 @@ impl Plan {
     fn end(&mut self) -> Result<(), Stuck> {
         let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
         for key in &all {
+            self.world.resume(*key);
             if self.world.life(*key) == Life::Up {
                 self.world.stop(*key);
             }

@@ -1,5 +1,6 @@
 //! Trouble of each kind: when, to whom, and how it passes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use peer::notice::Notice;
@@ -118,11 +119,15 @@ impl Plan {
     }
 
     fn add_trouble(&mut self, kind: Trouble) {
-        let (at, who) = (self.moment(), self.anybody());
+        let (mut at, who) = (self.moment(), self.anybody());
+        if self.rng.below(2) == 0 {
+            // Most of what is to be moved moves in the first seconds.
+            at /= 5;
+        }
         let later = at + Duration::from_millis(1 + self.rng.below(12_000));
         let later = later.min(TROUBLE - Duration::from_millis(500));
         match kind {
-            Trouble::Kill | Trouble::Power | Trouble::Pause => {
+            Trouble::Kill | Trouble::Power | Trouble::Pause | Trouble::Damage => {
                 self.trouble_process(kind, who, at, later);
             }
             Trouble::Cut
@@ -146,6 +151,7 @@ impl Plan {
 
     fn trouble_process(&mut self, kind: Trouble, who: NodeKey, at: Duration, later: Duration) {
         let operations = self.rng.below(40);
+        let fetcher = self.fetchers[self.rng.index(self.fetchers.len())];
         let world = &mut self.world;
         world.faults().inject(kind);
         match kind {
@@ -153,10 +159,23 @@ impl Plan {
                 world.after(at, move |world| world.kill_if_up(who));
                 world.after(later, move |world| world.start(who));
             }
-            // Half of them in the middle of a disk operation.
-            Trouble::Power if operations > 20 => {
-                world.after(at, move |world| world.disk(who).cut_power_at(operations - 20));
-                world.after(later, move |world| world.start(who));
+            Trouble::Damage => {
+                world.after(at, move |world| world.kill_if_up(fetcher));
+                world.after(later, move |world| {
+                    damage(world, fetcher, operations);
+                    world.start(fetcher);
+                });
+            }
+            // Two of three in the middle of a disk operation.
+            Trouble::Power if operations > 13 => {
+                world.after(at, move |world| {
+                    let disk = world.disk(fetcher);
+                    match operations.checked_sub(26).and_then(|left| u32::try_from(left).ok()) {
+                        Some(left) => disk.cut_power_at_sync(left / 3),
+                        None => disk.cut_power_at(operations - 13),
+                    }
+                });
+                world.after(later, move |world| world.start(fetcher));
             }
             Trouble::Power => {
                 world.after(at, move |world| world.cut_power(who));
@@ -272,7 +291,10 @@ impl Plan {
             _ => {
                 let Some(edited) = edited else { return };
                 world.may_blame(edited);
-                world.after(at, move |world| edit(world, edited, &files, (how, whose)));
+                // Half of them in the middle of a block, if there is one soon.
+                let tries = if at < TROUBLE / 2 && whose >> 63 == 0 { 500 } else { 0 };
+                let edit = Edit { key: edited, files, how, whose };
+                world.after(at, move |world| edit.happen(world, tries));
             }
         }
     }
@@ -300,19 +322,59 @@ impl Plan {
     }
 }
 
-/// Somebody writes into a shared file, cuts it short or removes it.
-fn edit(world: &mut World, key: NodeKey, files: &[String], (how, whose): (u64, u64)) {
-    let Ok(which) = usize::try_from(whose % (files.len().max(1) as u64)) else { return };
-    let Some(file) = files.get(which) else { return };
-    let base = format!("/share/{NAME}");
-    let path = if file.is_empty() { base } else { format!("{base}/{file}") };
+/// Somebody writes into the journal of a fetcher that is off, or cuts it short.
+fn damage(world: &mut World, key: NodeKey, how: u64) {
+    let journal = |path: &PathBuf| path.ends_with("journal");
     let disk = world.disk(key);
-    let Some(len) = disk.len_of(&path).filter(|len| *len > 0) else { return };
-    match how {
-        0 => disk.truncate(&path, len / 2),
-        1 => disk.tamper(&path, len / 2, b"edited"),
-        _ => disk.delete(&path),
+    let paths = disk.paths();
+    let Some(path) = paths.iter().find(|path| journal(path)).and_then(|path| path.to_str()) else {
+        return;
+    };
+    let Some(len) = disk.len_of(path).filter(|len| *len > 0) else { return };
+    if world.life(key) != Life::Down {
+        return;
     }
-    let up = world.life(key) == Life::Up;
-    world.faults().effect(Trouble::Edit, u64::from(up));
+    if how < 10 {
+        disk.truncate(path, len / 2);
+    } else {
+        disk.tamper(path, how % len, b"damaged");
+    }
+    world.faults().effect(Trouble::Damage, 1);
+}
+
+/// Somebody writes into a shared file, cuts it short or removes it.
+struct Edit {
+    key: NodeKey,
+    files: Vec<String>,
+    how: u64,
+    whose: u64,
+}
+
+impl Edit {
+    /// Waits for a block on its way, some milliseconds at a time.
+    fn happen(self, world: &mut World, tries: u32) {
+        if tries > 0 && world.life(self.key) == Life::Up && !world.is_amid_a_block(self.key) {
+            world.after(Duration::from_millis(20), move |world| self.happen(world, tries - 1));
+        } else {
+            self.edit(world);
+        }
+    }
+
+    fn edit(&self, world: &mut World) {
+        let number = self.whose % (self.files.len().max(1) as u64);
+        let Some(file) = usize::try_from(number).ok().and_then(|at| self.files.get(at)) else {
+            return;
+        };
+        let base = format!("/share/{NAME}");
+        let path = if file.is_empty() { base } else { format!("{base}/{file}") };
+        let disk = world.disk(self.key);
+        let Some(len) = disk.len_of(&path).filter(|len| *len > 0) else { return };
+        match self.how {
+            0 => disk.truncate(&path, len >> (self.whose >> 60)),
+            1 => disk.tamper(&path, len / 2, b"edited"),
+            _ => disk.delete(&path),
+        }
+        let up = world.life(self.key) == Life::Up;
+        world.faults().effect(Trouble::Edit, u64::from(up));
+    }
 }

@@ -30,6 +30,9 @@ const MAX_CONNS: usize = 12;
 /// A connection on which so much is queued is left alone.
 const MAX_QUEUED: usize = 64 << 10;
 
+/// Requests that may be open at one that stalls.
+const STALL_WINDOW: u16 = 1;
+
 /// What a rogue knows and is.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -54,6 +57,8 @@ struct Talk {
     channel: Option<ChannelId>,
     queued: usize,
     finished: bool,
+    /// Requests since the channel was opened; none of them is answered in full.
+    requests: u32,
 }
 
 /// One of them, at work.
@@ -67,6 +72,7 @@ pub(crate) struct Rogue {
     next: Option<Time>,
     rid: u32,
     misdeeds: u64,
+    complaint: Option<(ConnId, String)>,
 }
 
 impl Rogue {
@@ -74,7 +80,18 @@ impl Rogue {
         let node = script.borrowed.unwrap_or(node);
         let talks = BTreeMap::new();
         let (began, next) = (None, None);
-        Self { script, node, rng, talks, last_conn: 0, began, next, rid: 0, misdeeds: 0 }
+        Self {
+            script,
+            node,
+            rng,
+            talks,
+            last_conn: 0,
+            began,
+            next,
+            rid: 0,
+            misdeeds: 0,
+            complaint: None,
+        }
     }
 
     fn new_conn(&mut self) -> ConnId {
@@ -116,7 +133,7 @@ impl Rogue {
         }
         let window = match self.script.kind {
             Trouble::Mislead => 0,
-            Trouble::Stall => 1,
+            Trouble::Stall => STALL_WINDOW,
             _ => 512,
         };
         let (mut versions, mut role) = ((1, 1), Role::Peer);
@@ -202,6 +219,7 @@ impl Rogue {
         message: Message,
         out: &mut Vec<Action<JobNumber>>,
     ) {
+        let over = self.is_over(now);
         let Some(talk) = self.talks.get_mut(&conn) else { return };
         match message {
             Message::Hello(_) => {
@@ -224,6 +242,7 @@ impl Rogue {
             }
             Message::Open(open) => {
                 talk.channel = Some(open.channel);
+                talk.requests = 0;
                 let bitmap = self.bitmap(open.channel);
                 self.say(conn, &bitmap, out);
             }
@@ -233,7 +252,14 @@ impl Rogue {
                     self.dial(peer.addr, false, out);
                 }
             }
-            Message::Request(request) if !self.is_over(now) => {
+            Message::Close(_) => talk.requests = 0,
+            Message::Request(request) if !over => {
+                talk.requests += 1;
+                if self.script.kind == Trouble::Stall && talk.requests > STALL_WINDOW.into() {
+                    let count = talk.requests;
+                    let what = format!("{count} requests in a window of {STALL_WINDOW}");
+                    self.complaint = Some((conn, what));
+                }
                 self.on_request(conn, request, out);
             }
             _ => {}
@@ -434,5 +460,9 @@ impl Program for Rogue {
 
     fn misdeeds(&self) -> u64 {
         self.misdeeds
+    }
+
+    fn complaint(&mut self) -> Option<(ConnId, String)> {
+        self.complaint.take()
     }
 }
