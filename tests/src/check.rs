@@ -1,19 +1,27 @@
 //! What must always hold, checked outside the code under test: on the bytes between nodes, on their
-//! disks, on what they tell. Each broken rule is named as in this table, and for each of them a test
-//! shows that it is noticed: in `sim_swarms/checks.rs`, beside the code, or in the crash sweep.
+//! disks, on what they tell. Each broken rule is named as in this table. For each of them something
+//! shows that it is noticed: a planted bug (`canaries`), a test in `sim_swarms/checks.rs`, one beside
+//! the code, or the crash sweep's disks that lie.
 //!
-//! | | what must hold | how it is seen |
-//! |---|---|---|
-//! | S1 | no wrong byte is stored, sent by an honest node, offered as held, or called complete | each write of a worker and each frame as it leaves is compared with what was published; each BITMAP and HAVE, and each completion, with the node's disk |
-//! | S2 | what a journal calls durable is on the disk | at each power cut the journal is read by a reader of its own and compared with the bytes (`cuts`, `sweep`) |
-//! | S3 | what has the final name is complete | the same, by name |
-//! | S4 | nothing is changed outside the folder that was chosen | the disk notes the path of each change; the sweep compares everything else |
-//! | S5 | queues are bounded | the length of each sending queue, at each new entry |
-//! | S6 | only dishonest nodes are found corrupt | each such notice, with who was made dishonest |
-//! | S7 | each REQUEST gets exactly one answer, none is sent beyond the window | requests, blocks, REJECTs and closed channels of each connection, as they leave |
-//! | S13 | bytes received are bytes kept and bytes thrown away | figures of each fetch, against what was missing when it began (`books`) |
-//! | S14 | virtual time moves | events at one moment, and deadlines in a row, are counted |
-//! | S15 | when all have stopped, nothing is left | connections, processes and part folders at the end of a run |
+//! | | what must hold | how it is seen | seen broken by |
+//! |---|---|---|---|
+//! | S1 | no wrong byte is stored, sent by an honest node, offered as held, or called complete | each write of a worker and each frame as it leaves is compared with what was published; each BITMAP and HAVE, and each completion, with the node's disk | skip-the-hash, believe-any-manifest, last-byte, have-before-stored |
+//! | S2 | what a journal calls durable is on the disk | at each power cut the journal is read by a reader of its own and compared with the bytes (`cuts`, `sweep`) | journal-before-sync, disks that lie |
+//! | S3 | what has the final name is complete | the same, by name | rename-before-sync, disks that lie |
+//! | S4 | nothing is changed outside the folder that was chosen | the disk notes the path of each change; the sweep compares everything else; on real files, storage's test of races | `checks`, `sweep`, races |
+//! | S5 | queues are bounded | things and data in each sending queue, queues of connections that are gone (`rules`) | unbounded-queue, leak-on-close |
+//! | S6 | only dishonest nodes are found corrupt, told so in BYE, or left alone; and they are | each such notice and frame, with who was made dishonest (`rules`) | forget-to-ban, `checks` |
+//! | S7 | each REQUEST gets exactly one answer, none is sent beyond the window | requests, blocks, REJECTs and closed channels of each connection, as they leave; what is open when all rest (`holds`) | answer-twice, overrun-window |
+//! | S8 | a live peer is never expired, a dead one is out after its lease | a second book of leases (`leases`); whom the tracker names (`rules`) | `leases`, leases-never-end |
+//! | S9 | a name never goes back | versions acknowledged and found (`rules`) | older-version |
+//! | S12 | nobody dials what nobody can be | each dial (`rules`) | dial-anybody |
+//! | S13 | bytes received are bytes kept and bytes thrown away | figures of each fetch, against what was missing when it began (`books`) | `books` |
+//! | S14 | virtual time moves | events at one moment, and deadlines in a row, are counted | `checks` |
+//! | S15 | when all have stopped, nothing is left | connections and processes at the end of a run, part folders at the end of each sweep's fetch | `checks`, `sweep` |
+//!
+//! Liveness: after all faults have ended, every fetcher completes within ten minutes and three times what
+//! the slowest link needs for all copies and two more (`plan`). Without seeders, what fetchers hold together is shared, and what nobody
+//! holds is called missing exactly, within a minute (`plan/orphans`, `sim_swarms/liveness.rs`).
 //!
 //! They stand for what the project promises: right bytes or no file (S1, S3), nothing outside the folder
 //! (S4), bounded memory (S5), safety at any crash (S2, S3), honest peers are never dropped (S6).
