@@ -89,6 +89,17 @@ pub enum Task {
         /// What it was.
         stamp: FileStamp,
     },
+    /// Look for the manifest that an earlier run of this fetch kept.
+    Recall {
+        /// Which fetch.
+        fetch: FetchKey,
+        /// Of what.
+        object: ObjectId,
+        /// As [`FetchSpec::folder`]; not made.
+        folder: PathBuf,
+        /// As [`FetchSpec::part`].
+        part: Option<SafePath>,
+    },
     /// Make ready to fetch: lock, compare with what is there, reserve space, read the journal.
     Prepare {
         /// Names the fetch in all later tasks.
@@ -180,6 +191,13 @@ pub enum TaskResult {
         key: FileKey,
         /// The whole file, readable.
         outcome: Result<Source, StorageError>,
+    },
+    /// Of [`Task::Recall`].
+    Recalled {
+        /// Which fetch.
+        fetch: FetchKey,
+        /// It, if it is there and is the object's.
+        manifest: Option<Arc<Manifest>>,
     },
     /// Of [`Task::Prepare`].
     Prepared {

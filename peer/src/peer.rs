@@ -284,6 +284,9 @@ impl Peer {
                 self.on_files_checked(now, share, object, changed, out);
             }
             TaskResult::Opened { key, outcome } => self.on_opened(now, &key, outcome, out),
+            TaskResult::Recalled { fetch, manifest } => {
+                self.on_recalled(now, fetch, manifest, out);
+            }
             TaskResult::Prepared { fetch, outcome } => self.on_prepared(now, fetch, outcome, out),
             TaskResult::Stored { fetch, pieces } => self.on_stored(now, fetch, pieces, out),
             TaskResult::Rechecked { fetch, outcome } => {

@@ -63,6 +63,7 @@ pub const MARKS: &[Mark] = &[
     ("lingered", "a fetch that is done serves on for as long as it was told"),
     ("lookup-behind-publish", "a lookup behind a PUBLISH waits for it"),
     ("manifest-from-a-second-source", "a silent source of the manifest is replaced"),
+    ("manifest-recalled", "a manifest that an earlier run kept is used"),
     ("manifest-refused", "a refused manifest is asked of the next"),
     ("manifest-rejected", "a manifest that is not the object's is blamed on its sender"),
     ("name-gets-a-version", "a known name gets a further version"),

@@ -26,6 +26,7 @@ mod part;
 mod prepare;
 #[doc(hidden)]
 pub mod probe;
+mod recall;
 mod recheck;
 mod resume;
 mod scan;
@@ -90,6 +91,10 @@ impl Storage {
             Task::OpenShared { key, path, stamp } => {
                 TaskResult::Opened { key, outcome: shared::open_shared(&*self.fs, &path, stamp) }
             }
+            Task::Recall { fetch, object, folder, part } => {
+                let manifest = recall::recall(&*self.fs, &folder, object, part.as_ref());
+                TaskResult::Recalled { fetch, manifest }
+            }
             other => self.run_fetch(other),
         }
     }
@@ -142,7 +147,8 @@ impl Storage {
             | Task::Scan { .. }
             | Task::Hash { .. }
             | Task::CheckFiles { .. }
-            | Task::OpenShared { .. } => unreachable!("`run` carries these out itself"),
+            | Task::OpenShared { .. }
+            | Task::Recall { .. } => unreachable!("`run` carries these out itself"),
         }
     }
 

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::Digest;
+use protocol::{Digest, ObjectId, SafePath};
 use reactor::FileStamp;
 
 use crate::disk::{FetchSpec, StorageError, StorageErrorKind};
@@ -37,9 +37,13 @@ pub(super) struct Part {
 
 /// The name of the part folder of a fetch: of the object, and of what is wanted of it.
 pub(super) fn part_folder(spec: &FetchSpec) -> PathBuf {
-    let id = spec.manifest.id().0;
-    let key = spec.part.as_ref().map_or(id, |part| {
-        let mut both = id.to_vec();
+    part_folder_of(spec.manifest.id(), spec.part.as_ref())
+}
+
+/// The same for who does not have the manifest yet.
+pub(super) fn part_folder_of(object: ObjectId, part: Option<&SafePath>) -> PathBuf {
+    let key = part.map_or(object.0, |part| {
+        let mut both = object.0.to_vec();
         both.extend_from_slice(part.as_str().as_bytes());
         Digest::of(&both).0
     });

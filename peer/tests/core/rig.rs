@@ -55,6 +55,8 @@ pub(crate) struct Rig {
     pub(crate) peers: Vec<SocketAddr>,
     /// A STATUS to answer FINDs with instead.
     pub(crate) find_code: Option<Code>,
+    /// The manifest that an earlier run left on the disk.
+    pub(crate) kept_manifest: Option<Arc<Manifest>>,
     pub(crate) finds: Vec<FindKey>,
     /// What the tracker answers to PUBLISHes.
     pub(crate) publish_code: Code,
@@ -156,6 +158,7 @@ impl Rig {
             record,
             peers: peers.to_vec(),
             find_code: None,
+            kept_manifest: None,
             finds: Vec::new(),
             publish_code: Code::OK,
             sync: false,
@@ -204,6 +207,10 @@ impl Rig {
                     }
                     self.tracker.take_if(|(tracker, _)| *tracker == conn);
                     flushed.retain(|other| *other != conn);
+                }
+                Action::Run { task: Task::Recall { fetch, .. }, .. } => {
+                    let manifest = self.kept_manifest.clone();
+                    self.done(TaskResult::Recalled { fetch, manifest });
                 }
                 Action::Run { task, .. } => self.tasks.push_back(task),
                 Action::PauseReading { conn } => self.paused.push(conn),

@@ -203,3 +203,33 @@ fn more_files_than_can_be_open() {
     }
     object.assert_at(&finish(&storage).unwrap());
 }
+
+#[test]
+fn the_manifest_of_an_unfinished_fetch_is_found_again_if_it_is_sound() {
+    let object = object(&[("a", bytes(5_000, 1)), ("b", bytes(100, 2))]);
+    let dir = tempfile::tempdir().unwrap();
+    let spec = object.spec(&dir.path().join("in"));
+    let recall = |part: Option<SafePath>| {
+        let (fetch, object) = (FetchKey(9), object.manifest.id());
+        let task = Task::Recall { fetch, object, folder: spec.folder.clone(), part };
+        match steady().run(task) {
+            TaskResult::Recalled { fetch: FetchKey(9), manifest } => manifest,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(recall(None), None);
+    assert!(!spec.folder.exists(), "looking makes nothing");
+    let storage = steady();
+    prepare(&storage, &spec).unwrap();
+    assert_eq!(recall(None).as_ref(), Some(&object.manifest), "though somebody holds the lock");
+    assert_eq!(recall(SafePath::new("a").ok()), None, "another part has a folder of its own");
+    release(&storage);
+    let kept = part_in(&spec.folder).unwrap().join("manifest");
+    let mut wrong = object.manifest.bytes().to_vec();
+    wrong[9] ^= 1;
+    fs::write(&kept, wrong).unwrap();
+    assert_eq!(recall(None), None);
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    assert_eq!(recall(None), None, "nor does a folder of that name do harm");
+}

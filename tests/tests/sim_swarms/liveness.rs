@@ -56,6 +56,26 @@ fn parts_that_make_a_whole_together_are_put_together() {
     }
 }
 
+/// Seeds 10001129, 10002224 and 10002332: all asked each other for the manifest, which was on the disk of
+/// each.
+#[test]
+fn a_swarm_of_which_all_were_restarted_goes_on_without_its_seeder() {
+    let tree = Tree::file(7, 3_000_000);
+    let (mut rig, seeder, keys, object) = swarm(4, &tree, 3);
+    rig.run(60, |world| world.nowhere(&keys, object).is_empty() && held(world, &keys, object) > 0);
+    assert!(!keys.iter().any(|key| is_done(&rig.world, *key)), "none has all of it yet");
+    for key in keys.iter().chain([&seeder]) {
+        rig.world.kill(*key);
+    }
+    for key in &keys {
+        rig.world.start(*key);
+    }
+    rig.run(60, |world| keys.iter().all(|key| is_done(world, *key)));
+    for key in keys {
+        rig.assert_has(key, "movie.bin", &tree);
+    }
+}
+
 #[test]
 fn what_nobody_has_is_named_exactly_and_fetched_when_it_comes_back() {
     let tree = Tree::file(7, 3_000_000);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use protocol::message::Swarm as SwarmMessage;
 use protocol::{Manifest, ObjectId, PieceSet, Record, SafePath};
 use reactor::{Actions, Time};
 
@@ -62,6 +63,8 @@ pub(in crate::peer) struct Fetch {
     /// Trailing segments of the name that are taken as a path inside the object.
     inner: usize,
     record: Option<Record>,
+    /// What the tracker said of the object, while it is [`State::Recalling`].
+    found: Option<SwarmMessage>,
     swarm: Option<SwarmKey>,
     ask: Option<(Ask, Asked)>,
     next_find: Time,
@@ -89,6 +92,8 @@ pub(in crate::peer) struct Fetch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Resolving,
+    /// Waits for its own disk to say whether it has the manifest.
+    Recalling,
     GettingManifest,
     Preparing,
     Transferring,
@@ -173,6 +178,19 @@ impl Fetch {
         }
     }
 
+    /// Has the disk asked for the manifest, if what is wanted is data. Whoever has the manifest already
+    /// needs no disk for it.
+    fn recalls(&mut self, out: &mut Actions<Task>) -> bool {
+        let (Goal::Data(job), Some(record)) = (&self.goal, &self.record) else { return false };
+        if matches!(self.target, Target::Manifest { .. }) {
+            return false;
+        }
+        let (folder, part) = (job.folder.clone(), self.split_name().1);
+        run(out, Task::Recall { fetch: self.key, object: record.object, folder, part });
+        self.state = State::Recalling;
+        true
+    }
+
     fn moves(&mut self, now: Time) {
         self.last_progress = now;
     }
@@ -193,6 +211,7 @@ impl Peer {
             state: State::Resolving,
             inner: 0,
             record: None,
+            found: None,
             swarm: None,
             ask: None,
             next_find: now,
@@ -288,7 +307,7 @@ impl Peer {
     pub(in crate::peer) fn fetch_status(&self, fetch: &Fetch, status: &mut Status) {
         (status.total, status.done) = (fetch.total, fetch.done);
         status.phase = match fetch.state {
-            State::Resolving | State::GettingManifest => Phase::Resolve,
+            State::Resolving | State::Recalling | State::GettingManifest => Phase::Resolve,
             State::Preparing => Phase::Prepare,
             State::Transferring => Phase::Transfer,
             State::Finishing | State::Releasing => Phase::Finish,

@@ -1,14 +1,16 @@
 //! From a name to an object and its peers: what the tracker is asked, and what its answers mean.
 
+use std::sync::Arc;
+
 use protocol::message::{FindKey, Swarm as SwarmMessage};
-use protocol::{Code, Record};
+use protocol::{Code, Manifest, Record};
 use reactor::{Actions, Time};
 
 use super::{
     Asked, FIND_WHEN_ALONE, FIND_WHEN_FED, Fetch, Goal, State, TRACKER_PATIENCE, WAIT_POLL,
     WANT_PEERS, unnamed_record,
 };
-use crate::disk::Task;
+use crate::disk::{FetchKey, Task};
 use crate::job::Target;
 use crate::notice::{Failure, Notice};
 use crate::peer::Peer;
@@ -106,13 +108,51 @@ impl Peer {
             return;
         }
         if fetch.state == State::Resolving {
-            fetch.state = State::GettingManifest;
             fetch.moves(now);
             fetch.record = Some(found.record.clone());
             self.tell(Notice::Found { swarm: found.clone() });
-            self.enter_swarm(now, fetch, &found.record, out);
+            if fetch.recalls(out) {
+                fetch.found = Some(found);
+                return;
+            }
+            let known = match &fetch.target {
+                Target::Manifest { manifest, .. } => Some(manifest.clone()),
+                _ => None,
+            };
+            fetch.state = State::GettingManifest;
+            self.enter_swarm(now, fetch, &found.record, known, out);
         }
-        self.add_peers(&found);
+        self.meet(now, fetch, &found, out);
+    }
+
+    /// The disk has said whether an earlier run kept the manifest.
+    pub(in crate::peer) fn on_recalled(
+        &mut self,
+        now: Time,
+        key: FetchKey,
+        kept: Option<Arc<Manifest>>,
+        out: &mut Actions<Task>,
+    ) {
+        self.with_fetch(
+            |fetch| fetch.key == key && fetch.state == State::Recalling,
+            |peer, fetch| {
+                let Some(found) = fetch.found.take() else { return };
+                fetch.state = State::GettingManifest;
+                peer.enter_swarm(now, fetch, &found.record, kept, out);
+                peer.meet(now, fetch, &found, out);
+            },
+        );
+    }
+
+    /// Goes to the peers that the tracker names.
+    fn meet(
+        &mut self,
+        now: Time,
+        fetch: &mut Fetch,
+        found: &SwarmMessage,
+        out: &mut Actions<Task>,
+    ) {
+        self.add_peers(found);
         if found.peers.is_empty() {
             fetch.next_find = now + FIND_WHEN_ALONE;
         }
@@ -133,6 +173,7 @@ impl Peer {
         now: Time,
         fetch: &mut Fetch,
         record: &Record,
+        manifest: Option<Arc<Manifest>>,
         out: &mut Actions<Task>,
     ) {
         if self.by_object.contains_key(&record.object) {
@@ -148,8 +189,7 @@ impl Peer {
         if let Goal::Data(_) = fetch.goal {
             self.announce(key);
         }
-        if let Target::Manifest { manifest, .. } = &fetch.target {
-            let manifest = manifest.clone();
+        if let Some(manifest) = manifest {
             if let Some(swarm) = self.swarms.get_mut(&key) {
                 swarm.set_manifest(manifest.clone());
             }
@@ -196,10 +236,10 @@ impl Peer {
     /// Goes on without the tracker if we know already what it is; who has it may be told later.
     fn enter_known(&mut self, now: Time, fetch: &mut Fetch, out: &mut Actions<Task>) {
         let Target::Manifest { manifest, .. } = &fetch.target else { return };
-        let record = unnamed_record(manifest, fetch.name());
+        let (manifest, record) = (manifest.clone(), unnamed_record(manifest, fetch.name()));
         fetch.state = State::GettingManifest;
         fetch.record = Some(record.clone());
-        self.enter_swarm(now, fetch, &record, out);
+        self.enter_swarm(now, fetch, &record, Some(manifest), out);
     }
 
     pub(in crate::peer) fn tick_search(

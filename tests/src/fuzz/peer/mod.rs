@@ -5,7 +5,7 @@ mod tasks;
 mod wire;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ struct World {
     tasks: Vec<Task>,
     known: Known,
     exited: bool,
+    /// Ranges that could not be sent, not told yet.
+    failed: VecDeque<(ConnId, reactor::RangeTag)>,
     /// Of eight ranges, those whose bits are set can't be sent.
     bad_ranges: u8,
     ranges: u32,
@@ -132,6 +134,7 @@ impl World {
             tasks: Vec::new(),
             known: Known::default(),
             exited: false,
+            failed: VecDeque::new(),
             bad_ranges: 0,
             ranges: 0,
         };
@@ -210,7 +213,9 @@ impl World {
     }
 
     fn after(&mut self, mut flushed: Vec<ConnId>, failed: Vec<(ConnId, reactor::RangeTag)>) {
-        for (conn, tag) in failed {
+        // All that failed is told before a connection counts as flushed, whatever is said about the first.
+        self.failed.extend(failed);
+        while let Some((conn, tag)) = self.failed.pop_front() {
             if self.wires.contains_key(&conn) {
                 let error =
                     if tag.0 % 2 == 0 { RangeError::Changed } else { RangeError::OutOfBounds };
@@ -259,6 +264,7 @@ impl World {
                 let there = pieces.iter().filter(|(_, there)| *there);
                 self.known.stored.extend(there.map(|(piece, _)| piece.get()));
             }
+            TaskResult::Recalled { manifest: Some(_), .. } => self.known.manifest = true,
             TaskResult::Prepared { outcome: Ok(prepared), .. } => {
                 self.known.stored.extend(prepared.have.iter());
             }

@@ -102,6 +102,11 @@ pub(super) fn outcome(task: Task, fails: bool, bytes: &mut Bytes<'_>) -> TaskRes
             TaskResult::FilesChecked { share, object, changed: fails.then(|| error(bytes)) }
         }
         Task::OpenShared { key, .. } | Task::OpenFetched { key } => opened(key, fails, bytes),
+        // Rare, as failures are.
+        Task::Recall { fetch, object, .. } => {
+            let manifest = (fails && object == FETCHED.id()).then(|| FETCHED.clone());
+            TaskResult::Recalled { fetch, manifest }
+        }
         Task::Prepare { fetch, spec } => {
             let outcome =
                 if fails { Err(error(bytes)) } else { Ok(prepared(&spec.manifest, bytes)) };
