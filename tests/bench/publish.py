@@ -6,6 +6,7 @@
 run.py --publish calls it. Plots go to ROOT/docs, the text between the marks "<!-- bench -->" of ROOT/README.md.
 """
 
+import collections
 import json
 import os
 import sys
@@ -135,10 +136,14 @@ def stand(report):
 def text(report, made):
     """The README's part."""
     machine = report["machine"]
+    links = {scenario["name"] for scenario in report["scenarios"] if scenario["bound"]}
+    counts = collections.Counter((run["scenario"], run["system"]) for run in report["runs"] if run["scenario"] in links)
+    over_links = f" ({max(counts.values())} over links)" if counts else ""
+    cut_short = ", cut short before the last scenarios" if report.get("interrupted") else ""
     lines = [
         f"One run of `tests/bench/run.py --publish` ({machine['date']}, commit {machine['commit']}): {machine['cores']} cores of "
         f"{machine['cpu']}, {machine['memory'] / GIB:.0f} GiB, Linux {machine['kernel']}, load before {machine['load_before']}; "
-        f"{report['rounds']} interleaved rounds (3 over links), medians. Everything of ours is verified with SHA-256 and found "
+        f"{report['rounds']} interleaved rounds{over_links}, medians{cut_short}. Everything of ours is verified with SHA-256 and found "
         "by name through the tracker; `starling-nosync` does, as rivals do, not wait for the disk. "
         "[All figures](tests/bench/results/latest.md), with spreads, versions, limits and goals.",
         "",
