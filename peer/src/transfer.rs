@@ -323,14 +323,20 @@ impl Transfer {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_answer_to_what_was_called_off_does_not_count() {
+    /// Of an object of one piece of 128 KiB, which one seed holds.
+    fn one_piece() -> (Transfer, Geometry, PieceIndex) {
         let geometry = Geometry::new(17, [1 << 17]).expect("one piece");
         let piece = geometry.piece(0).expect("the piece");
         let mut picker = Picker::new(1);
         picker.want(piece);
         picker.seed_joined();
-        let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
+        let transfer = Transfer::new(picker, &geometry, 1 << 20);
+        (transfer, geometry, piece)
+    }
+
+    #[test]
+    fn an_answer_to_what_was_called_off_does_not_count() {
+        let (mut transfer, geometry, piece) = one_piece();
         let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
         let mut ask = |transfer: &mut Transfer| {
             transfer.next_block(Time::ZERO, conn, &theirs, &geometry, |_| 1 << 16, &mut rng)
@@ -351,12 +357,7 @@ mod tests {
 
     #[test]
     fn bytes_of_what_is_called_off_are_counted() {
-        let geometry = Geometry::new(17, [1 << 17]).expect("one piece");
-        let piece = geometry.piece(0).expect("the piece");
-        let mut picker = Picker::new(1);
-        picker.want(piece);
-        picker.seed_joined();
-        let mut transfer = Transfer::new(picker, &geometry, 1 << 20);
+        let (mut transfer, geometry, piece) = one_piece();
         let (conn, theirs, mut rng) = (ConnId(1), PieceSet::full(1), Rng::new(1));
         let (now, len) = (Time::ZERO, |_| 1 << 16);
         transfer.next_block(now, conn, &theirs, &geometry, len, &mut rng).expect("a block");

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peer::job::{Config, Job};
 use peer::notice::Notice;
@@ -16,6 +17,7 @@ use crate::faults::{Faults, Trouble};
 use crate::link::Link;
 use crate::node::{EndKey, Life, Node, NodeKey, Profile, Spec, Twist, address};
 use crate::rogue::Script;
+use crate::stuck::Stuck;
 use crate::world::{What, World};
 
 impl World {
@@ -180,7 +182,7 @@ impl World {
     }
 
     /// Sets a node's clock on the wall so far ahead.
-    pub fn set_wall_clock(&mut self, key: NodeKey, ahead: std::time::Duration) {
+    pub fn set_wall_clock(&mut self, key: NodeKey, ahead: Duration) {
         self.nodes[key.0].wall = crate::world::nanos(ahead);
     }
 
@@ -331,6 +333,28 @@ impl World {
                     self.heal(way);
                 }
             }
+        }
+    }
+
+    /// Everybody stops, and nothing is left. What fails to stop politely within the limit is not let off.
+    ///
+    /// # Errors
+    /// Somebody does not stop, or something is left. (S15)
+    pub fn stop_all(&mut self, within: Duration) -> Result<(), Stuck> {
+        let all: Vec<NodeKey> = (0..self.len()).map(|index| self.key(index)).collect();
+        for key in &all {
+            self.resume(*key);
+            if self.life(*key) == Life::Up {
+                self.stop(*key);
+            }
+        }
+        self.run_until(within, |world| {
+            all.iter().all(|key| matches!(world.life(*key), Life::Exited | Life::Down))
+        })?;
+        self.run_for(Duration::from_secs(1_000))?;
+        match self.leftovers() {
+            Some(left) => Err(self.stuck(format!("S15: left: {left}"))),
+            None => Ok(()),
         }
     }
 

@@ -161,23 +161,10 @@ impl Swarm {
 
     /// Everybody stops, and nothing is left.
     fn end(&mut self) -> Result<(), Stuck> {
-        let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
         // Who was to come back later comes back first.
         let later = CHURN.saturating_sub(self.world.elapsed());
         self.world.run_for(later)?;
-        for key in &all {
-            if self.world.life(*key) == Life::Up {
-                self.world.stop(*key);
-            }
-        }
-        self.world.run_until(Duration::from_secs(120), |world| {
-            all.iter().all(|key| matches!(world.life(*key), Life::Exited | Life::Down))
-        })?;
-        self.world.run_for(Duration::from_secs(1_000))?;
-        match self.world.leftovers() {
-            Some(left) => Err(self.world.stuck(format!("S15: left: {left}"))),
-            None => Ok(()),
-        }
+        self.world.stop_all(Duration::from_secs(120))
     }
 }
 

@@ -81,26 +81,18 @@ struct Client {
 
 impl Client {
     fn connect(addr: &str) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut client = Self { stream, reader: FrameReader::new(), inbox: Vec::new() };
-        client.say(&Message::Hello(Hello {
-            version_min: 1,
-            version_max: 1,
-            role: Role::Peer,
-            node: NodeId([1; 16]),
-            listen: 0,
-            window: 0,
-            tlvs: Vec::new(),
-        }));
-        assert!(
-            matches!(client.next(), Some(Message::Hello(hello)) if hello.role == Role::Tracker)
-        );
+        let (client, hello) = Self::greet(addr);
+        assert_eq!(hello.role, Role::Tracker);
         client
     }
 
     /// Who the tracker at `addr` says it is.
     fn node_at(addr: &str) -> NodeId {
+        Self::greet(addr).1.node
+    }
+
+    /// Says HELLO, and hears what comes first.
+    fn greet(addr: &str) -> (Self, Hello) {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut client = Self { stream, reader: FrameReader::new(), inbox: Vec::new() };
@@ -114,7 +106,7 @@ impl Client {
             tlvs: Vec::new(),
         }));
         match client.next() {
-            Some(Message::Hello(hello)) => hello.node,
+            Some(Message::Hello(hello)) => (client, hello),
             other => panic!("{other:?}"),
         }
     }

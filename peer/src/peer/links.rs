@@ -408,7 +408,6 @@ impl Peer {
             link.on_flushed();
             link.session.note_progress_out(now);
         }
-        self.check_drained(now, conn);
     }
 
     pub(super) fn on_rejected(

@@ -60,6 +60,7 @@ impl Peer {
     /// Serves queued requests as far as links and the rate limit have room.
     pub(super) fn pump_uploads(&mut self, now: Time, out: &mut Actions<Task>) {
         loop {
+            self.release_drained(now);
             let links = &self.links;
             let mut can_send = |session: SessionKey| {
                 links.get(&ConnId(session.0)).is_some_and(Link::may_queue_data)
@@ -68,14 +69,17 @@ impl Peer {
                 return;
             };
             self.serve(now, ConnId(session.0), SwarmKey(swarm), request, out);
-            self.check_drained(now, ConnId(session.0));
         }
     }
 
     /// Who has nothing more in its queue makes room for others.
-    pub(super) fn check_drained(&mut self, now: Time, conn: ConnId) {
-        if !self.links.get(&conn).is_some_and(Link::is_being_served) {
-            self.uploads.drained(now, SessionKey(conn.0));
+    fn release_drained(&mut self, now: Time) {
+        let is_served = |session: &SessionKey| {
+            self.links.get(&ConnId(session.0)).is_some_and(Link::is_being_served)
+        };
+        let drained: Vec<_> = self.uploads.served().filter(|key| !is_served(key)).collect();
+        for session in drained {
+            self.uploads.drained(now, session);
         }
     }
 
@@ -138,7 +142,6 @@ impl Peer {
             None => {
                 for (conn, _, request) in self.take_opening(&file) {
                     self.refuse(now, conn, request.block, Code::GONE, out);
-                    self.check_drained(now, conn);
                 }
             }
         }
@@ -174,7 +177,6 @@ impl Peer {
                 self.sources.put(file.clone(), source);
                 for (conn, key, request) in waiting {
                     self.serve(now, conn, key, request, out);
-                    self.check_drained(now, conn);
                 }
             }
             Err(error) => {
@@ -183,7 +185,6 @@ impl Peer {
                 let keys: Vec<_> = waiting.iter().map(|(_, key, _)| *key).collect();
                 for (conn, _, request) in waiting {
                     self.refuse(now, conn, request.block, Code::GONE, out);
-                    self.check_drained(now, conn);
                 }
                 if let Some(key) = keys.first() {
                     self.file_failed(now, *key, error.clone(), out);

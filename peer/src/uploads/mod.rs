@@ -170,6 +170,11 @@ impl Uploads {
         }
     }
 
+    /// Sessions to which something was served that has not been called drained yet.
+    pub fn served(&self) -> impl Iterator<Item = SessionKey> + '_ {
+        self.slots.holders()
+    }
+
     /// All that was served to a session has left its queue, or will never leave.
     pub fn drained(&mut self, now: Time, session: SessionKey) {
         self.slots.release(now, session);

@@ -6,7 +6,7 @@
 //! was handed have not gone to the system; if more slots make more bytes go, they stay, and if not, they
 //! close again.
 //!
-//! Knows sessions, bytes and times only. Invariant L1: who holds a slot was handed bytes that did not go
+//! Knows sessions, bytes and times only. Invariant U2: who holds a slot was handed bytes that did not go
 //! yet.
 
 use std::collections::BTreeMap;

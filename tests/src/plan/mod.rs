@@ -100,7 +100,7 @@ pub fn run(seed: u64, trace: bool) -> Result<Outcome, Stuck> {
     plan.look_again()?;
     plan.rest()?;
     plan.count_misdeeds();
-    plan.end()?;
+    plan.world.stop_all(Duration::from_secs(60))?;
     let (nodes, steps) = (plan.world.len(), plan.world.steps());
     let (hash, faults) = (plan.world.trace_hash(), plan.world.faults().clone());
     Ok(Outcome { trouble: plan.trouble, nodes, steps, faults, took, hash })
@@ -339,26 +339,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-
-    /// Everybody stops, and nothing is left.
-    fn end(&mut self) -> Result<(), Stuck> {
-        let all: Vec<NodeKey> = (0..self.world.len()).map(|index| self.world.key(index)).collect();
-        for key in &all {
-            self.world.resume(*key);
-            if self.world.life(*key) == Life::Up {
-                self.world.stop(*key);
-            }
-        }
-        // What fails to stop politely is not let off: it must.
-        self.world.run_until(Duration::from_secs(60), |world| {
-            all.iter().all(|key| matches!(world.life(*key), Life::Exited | Life::Down))
-        })?;
-        self.world.run_for(Duration::from_secs(1_000))?;
-        match self.world.leftovers() {
-            Some(left) => Err(self.world.stuck(format!("S15: left: {left}"))),
-            None => Ok(()),
-        }
     }
 }
 
