@@ -40,6 +40,11 @@ impl Candidates {
         }
     }
 
+    /// Whether there is an address to dial now.
+    pub(crate) fn has_ready(&self, now: Time) -> bool {
+        self.known.values().any(|candidate| !candidate.busy && candidate.not_before <= now)
+    }
+
     /// Draws an address to dial now, and marks it busy.
     pub(crate) fn take(&mut self, now: Time, rng: &mut Rng) -> Option<SocketAddr> {
         let ready: Vec<_> =

@@ -55,6 +55,8 @@ pub(crate) struct Link {
     next_tag: u64,
     /// Nothing came for too long: it gets no new requests before this, unless something comes.
     pub(crate) snubbed_until: Time,
+    /// When data last came, or went out; at first, when the connection was there.
+    pub(crate) useful_at: Time,
 }
 
 impl Link {
@@ -82,6 +84,7 @@ impl Link {
             ranges: BTreeMap::new(),
             next_tag: 0,
             snubbed_until: Time::ZERO,
+            useful_at: now,
         }
     }
 
@@ -122,6 +125,7 @@ impl Link {
         let tag = RangeTag(self.next_tag);
         self.next_tag += 1;
         self.ranges.insert(tag, block);
+        self.useful_at = now;
         self.note_queued(now, range.end - range.start + header.len() as u64);
         if canary!("answer-twice") {
             let (header, source, range) = (header.clone(), source.clone(), range.clone());

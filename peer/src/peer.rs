@@ -9,6 +9,7 @@
 mod asking;
 mod downloading;
 mod fetching;
+mod giving_way;
 mod leaving;
 mod links;
 mod making;

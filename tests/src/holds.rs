@@ -1,8 +1,11 @@
 //! Who has what, seen from outside: for rules about a whole swarm at rest.
 
-use peer::notice::Notice;
-use protocol::{ObjectId, PieceSet};
+use std::path::PathBuf;
 
+use peer::notice::Notice;
+use protocol::{Digest, ObjectId, PieceSet};
+
+use crate::journal;
 use crate::node::{Life, NodeKey};
 use crate::world::World;
 
@@ -22,10 +25,52 @@ impl World {
         there
     }
 
+    /// Whether a node knows what the object is, or has it written down.
+    pub fn has_manifest(&self, key: NodeKey, object: ObjectId) -> bool {
+        let knows = |notice: &Notice| match notice {
+            Notice::GotManifest { manifest, .. } | Notice::Hashed { manifest, .. } => {
+                manifest.id() == object
+            }
+            _ => false,
+        };
+        let told = self.nodes[key.0].notices.iter().rev().map(|(_, notice)| notice);
+        let this_run = told.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
+        let disk = &self.nodes[key.0].disk;
+        let kept = |path: &PathBuf| {
+            let bytes = disk.read_all(path).filter(|_| path.ends_with("manifest"));
+            bytes.is_some_and(|bytes| Digest::of(&bytes).0 == object.0)
+        };
+        this_run.into_iter().any(knows) || disk.paths().iter().any(kept)
+    }
+
+    /// Of what is right on a node's disk, what it knows of: without the pieces that the journal of its
+    /// fetch does not name, if it keeps one.
+    pub fn knows_of(&self, key: NodeKey, object: ObjectId) -> PieceSet {
+        let held = self.holds(key, object);
+        let disk = &self.nodes[key.0].disk;
+        let journals = disk.paths().into_iter().filter(|path| path.ends_with("journal"));
+        let bytes = journals.filter_map(|path| disk.read_all(&path));
+        let claims = bytes.filter_map(|bytes| journal::read(&bytes, object, held.len())).next();
+        let Some(claims) = claims else { return held };
+        let mut known = PieceSet::empty(held.len());
+        let truth = self.check.truth(object);
+        let pieces = truth.iter().flat_map(|(manifest, _)| manifest.geometry().pieces());
+        let claimed = |piece| claims.durable.contains(piece) || claims.written.contains(piece);
+        pieces.filter(|piece| held.contains(*piece) && claimed(*piece)).for_each(|piece| {
+            known.insert(piece);
+        });
+        known
+    }
+
     /// What none of these has.
     pub fn nowhere(&self, keys: &[NodeKey], object: ObjectId) -> PieceSet {
-        let Some((manifest, _)) = self.check.truth(object) else { return PieceSet::empty(0) };
         let held: Vec<PieceSet> = keys.iter().map(|key| self.holds(*key, object)).collect();
+        self.in_none_of(&held, object)
+    }
+
+    /// What is in none of these sets of pieces of an object.
+    pub fn in_none_of(&self, held: &[PieceSet], object: ObjectId) -> PieceSet {
+        let Some((manifest, _)) = self.check.truth(object) else { return PieceSet::empty(0) };
         let mut nowhere = PieceSet::empty(manifest.geometry().piece_count());
         for piece in manifest.geometry().pieces() {
             if !held.iter().any(|held| held.contains(piece)) {

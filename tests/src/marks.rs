@@ -126,6 +126,8 @@ pub const MARKS: &[Mark] = &[
     ("two-names-one-object", "one content under two names is one object"),
     ("unconfirmed-piece-is-there", "a written piece that was not confirmed is hashed and kept"),
     ("unpublished", "an owner removes a name"),
+    ("useless-link-gives-way", "a dialed link of no use makes room for an address not tried"),
+    ("useless-stranger-gives-way", "a stranger of no use makes room for another"),
     ("violation-answered", "a broken rule is answered with a reason"),
     ("violation-unanswered", "a connection that never spoke the protocol is just closed"),
     ("window-zero", "nothing is asked of a remote without a window"),

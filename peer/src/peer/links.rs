@@ -31,6 +31,7 @@ impl Peer {
     pub(super) fn dial(&mut self, now: Time, out: &mut Actions<Task>) {
         let keys: Vec<_> = self.swarms.keys().copied().collect();
         for key in keys {
+            self.make_room_to_dial(now, key, out);
             while self.dialing.len() < MAX_DIALING {
                 let Some(addr) = self.next_address(now, key) else { break };
                 if let Some(conn) = self.link_to(addr) {
@@ -44,16 +45,21 @@ impl Peer {
     }
 
     pub(super) fn next_address(&mut self, now: Time, key: SwarmKey) -> Option<SocketAddr> {
+        if self.has_all_links(key) {
+            return None;
+        }
+        let swarm = self.swarms.get_mut(&key).filter(|swarm| swarm.dialing)?;
+        swarm.candidates.take(now, &mut self.rng)
+    }
+
+    /// Whether no more connections are to be dialed for a swarm.
+    pub(super) fn has_all_links(&self, key: SwarmKey) -> bool {
         let dialing = self.dialing.values().filter(|(swarm, _)| *swarm == key).count();
         // Only those that we dialed count, so that strangers who connect can't keep us from dialing.
         let dialed = self.links.values().filter(|link| link.session.side() == Side::Dialer).count();
         let full = dialed + self.dialing.len() >= self.config.max_peers;
-        let swarm = self.swarms.get_mut(&key)?;
-        let enough = swarm.members.len() + dialing >= TARGET_MEMBERS;
-        if !swarm.dialing || enough || full {
-            return None;
-        }
-        swarm.candidates.take(now, &mut self.rng)
+        let members = self.swarms.get(&key).map_or(0, |swarm| swarm.members.len());
+        full || members + dialing >= TARGET_MEMBERS
     }
 
     pub(super) fn link_to(&self, addr: SocketAddr) -> Option<ConnId> {
@@ -72,9 +78,14 @@ impl Peer {
         out: &mut Actions<Task>,
     ) {
         if self.links.len() >= self.config.max_peers.saturating_mul(2) {
-            mark!("stranger-without-room");
-            out.close(conn, CloseReason::Overload);
-            return;
+            let Some(useless) = self.most_useless(now, Side::Acceptor) else {
+                mark!("stranger-without-room");
+                out.close(conn, CloseReason::Overload);
+                return;
+            };
+            mark!("useless-stranger-gives-way");
+            self.drop_link(now, useless, out);
+            out.close(useless, CloseReason::Overload);
         }
         let session = Session::new(Side::Acceptor, &self.local, &mut self.rng, now);
         self.links.insert(conn, Link::new(session, remote, None, now));
@@ -192,6 +203,7 @@ impl Peer {
             }
             SessionEvent::Data { head, offset, bytes, .. } => {
                 link.snubbed_until = Time::ZERO;
+                link.useful_at = now;
                 self.on_data(now, conn, link, head, offset, bytes, out);
             }
             SessionEvent::Rejected { request, code } => {

@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peer::disk::{StoreOutcome, Task};
+use peer::job::Job;
+use protocol::Message;
 use protocol::message::{Block, Request};
+use reactor::Event;
 
-use crate::rig::{LARGER, Rig, SMALLER, addr, manifest};
+use crate::rig::{LARGER, Rig, SMALLER, addr, by_name, fetch, manifest, record};
 
 /// Fetching, with one seed at `addr(2)` that has given the manifest.
 fn begun(pieces: u32) -> (Rig, reactor::ConnId) {
@@ -129,4 +132,94 @@ fn a_manifest_that_is_refused_is_asked_of_somebody_else() {
     }
     assert_eq!(refused, 1, "it is not asked again and again");
     assert_eq!(rig.requests(conns[1]).len(), 1);
+}
+
+/// Lets time pass, in which the remote says that it is there, and nothing else.
+fn pass(rig: &mut Rig, conn: reactor::ConnId, seconds: u64) {
+    for _ in 0..seconds {
+        rig.sleep(Duration::from_secs(1));
+        if rig.remotes.get(&conn).is_some_and(|remote| !remote.closed) {
+            rig.event(Event::Received { conn, bytes: &Message::Noop.to_frame() });
+        }
+    }
+}
+
+/// Fetching, from a seed that gave the manifest and is then silent.
+fn crowded(max_peers: usize) -> (Rig, reactor::ConnId) {
+    let manifest = manifest(4);
+    let jobs = vec![Job::Fetch(fetch(by_name()))];
+    let peers = [addr(2)];
+    let mut rig = Rig::with(jobs, Some(record(&manifest)), &peers, |config| {
+        config.max_peers = max_peers;
+    });
+    let conn = rig.connect(LARGER);
+    rig.seed(conn, &manifest);
+    rig.give_manifest(conn, &manifest);
+    rig.prepared(&manifest);
+    (rig, conn)
+}
+
+#[test]
+fn a_silent_seed_gives_way_when_it_holds_the_last_place() {
+    let (mut rig, silent) = crowded(1);
+    assert!(!rig.requests(silent).is_empty());
+    rig.peers.push(addr(3));
+    // Long enough for the tracker to be asked again.
+    pass(&mut rig, silent, 90);
+    assert_eq!(rig.bye(silent), Some(protocol::Code::OVERLOADED));
+    rig.cut(silent);
+    let dialed: Vec<_> = rig.dialed.iter().map(|(_, remote)| *remote).collect();
+    assert_eq!(dialed, [addr(3)], "the other one comes first");
+}
+
+#[test]
+fn who_does_not_serve_the_object_gives_way_when_it_holds_the_last_place() {
+    let manifest = manifest(4);
+    let jobs = vec![Job::Fetch(fetch(by_name()))];
+    let mut rig = Rig::with(jobs, Some(record(&manifest)), &[addr(2)], |config| {
+        config.max_peers = 1;
+    });
+    let other = rig.connect(LARGER);
+    let channel = rig.opened(other).expect("the peer opens a channel");
+    rig.tell(other, |session| session.close_channel(channel, protocol::Code::NOT_FOUND));
+    rig.peers.push(addr(3));
+    pass(&mut rig, other, 90);
+    assert_eq!(rig.bye(other), Some(protocol::Code::OVERLOADED));
+}
+
+#[test]
+fn nobody_gives_way_while_there_is_room_or_nobody_else_to_ask() {
+    for (max_peers, others) in [(2, vec![addr(3)]), (1, vec![])] {
+        let (mut rig, silent) = crowded(max_peers);
+        rig.peers.extend(others);
+        pass(&mut rig, silent, 90);
+        assert_eq!(rig.bye(silent), None, "{max_peers}");
+    }
+}
+
+#[test]
+fn a_seed_that_goes_on_giving_does_not_give_way() {
+    let (mut rig, giver) = crowded(1);
+    rig.peers.push(addr(3));
+    for request in rig.requests(giver) {
+        pass(&mut rig, giver, 20);
+        rig.data(giver, request, &vec![7; request.len as usize]);
+        assert_eq!(rig.bye(giver), None);
+    }
+}
+
+#[test]
+fn a_stranger_of_no_use_gives_way_to_another() {
+    let manifest = manifest(4);
+    let jobs = vec![Job::Fetch(fetch(by_name()))];
+    let mut rig = Rig::with(jobs, Some(record(&manifest)), &[], |config| config.max_peers = 1);
+    let first = rig.accept(3, protocol::NodeId([100; 16]));
+    pass(&mut rig, first, 20);
+    let second = rig.accept(4, protocol::NodeId([101; 16]));
+    let third = rig.accept(4, protocol::NodeId([102; 16]));
+    assert!(!rig.remotes[&second].closed && rig.remotes[&third].closed, "no room so soon");
+    pass(&mut rig, first, 15);
+    let fourth = rig.accept(4, protocol::NodeId([103; 16]));
+    assert!(rig.remotes[&first].closed, "it was there longest");
+    assert!(!rig.remotes[&second].closed && !rig.remotes[&fourth].closed);
 }

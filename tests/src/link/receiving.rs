@@ -1,6 +1,6 @@
 //! From the network to a machine: the downlink, the inbox, ends and resets.
 
-use reactor::{CloseCause, Event};
+use reactor::{CloseCause, ConnectError, Event};
 
 use super::{Parcel, READ_BUDGET};
 use crate::node::EndKey;
@@ -100,7 +100,12 @@ impl World {
         let reset = cause == CloseCause::SourceFailed;
         end.kernel.clear();
         self.close_end(key, reset);
-        if let Some(conn) = conn {
+        let Some(conn) = conn else { return };
+        if self.nodes[index].connecting.remove(&conn) {
+            // It had not heard of the connection yet: to it, it never was.
+            let error = ConnectError::Refused;
+            self.deliver(index, Event::ConnectFailed { conn, error });
+        } else {
             self.deliver(index, Event::Closed { conn, cause });
         }
     }

@@ -101,6 +101,7 @@ pub fn run(seed: u64, trace: bool) -> Result<Outcome, Stuck> {
     plan.rest()?;
     plan.count_misdeeds();
     plan.world.stop_all(Duration::from_secs(60))?;
+    plan.leave_no_parts()?;
     let (nodes, steps) = (plan.world.len(), plan.world.steps());
     let (hash, faults) = (plan.world.trace_hash(), plan.world.faults().clone());
     Ok(Outcome { trouble: plan.trouble, nodes, steps, faults, took, hash })
@@ -176,6 +177,29 @@ impl Plan {
             pieces,
             orphans,
         }
+    }
+
+    /// Who has everything has nothing beside it, if its last run said so: power that is lost before may
+    /// bring back what was removed. (S15)
+    fn leave_no_parts(&self) -> Result<(), Stuck> {
+        // A disk that fails may not let go of what is to be removed, either; that is a warning.
+        if [Trouble::Write, Trouble::Full].into_iter().any(|kind| self.has(kind)) {
+            return Ok(());
+        }
+        let done = |key: &&NodeKey| {
+            let said = self.world.notices(**key).iter().rev().map(|(_, notice)| notice);
+            let mut last = said.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
+            let done = last.any(|notice| matches!(notice, Notice::FetchDone { .. }));
+            done && self.world.life(**key) == Life::Exited
+        };
+        for key in self.fetchers.iter().filter(done) {
+            let mut paths = self.world.disk(*key).paths().into_iter();
+            if let Some(part) = paths.find(|path| is_part(path)) {
+                let left = format!("S15: left: {} of {key:?}", part.display());
+                return Err(self.world.stuck(left));
+            }
+        }
+        Ok(())
     }
 
     fn has(&self, kind: Trouble) -> bool {
@@ -340,6 +364,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether a path is the folder of a fetch that is under way.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with(".starling-") && name.ends_with(".part")
 }
 
 fn has_it(world: &World, key: NodeKey, tree: &Tree) -> bool {

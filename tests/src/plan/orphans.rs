@@ -31,6 +31,10 @@ const UNCLEAR: [Trouble; 14] = [
     Trouble::FalseTracker,
 ];
 
+/// Kinds after which a journal may rightly not name all that can be read from its disk: what is not known
+/// to be saved is not believed.
+const FORGETFUL: [Trouble; 3] = [Trouble::Power, Trouble::Sync, Trouble::Damage];
+
 /// Nothing moves any more when nobody has got a piece for so long: longer than any pause between two
 /// questions to the tracker, and than it takes to say what is missing.
 const QUIET: Duration = Duration::from_secs(60);
@@ -55,7 +59,16 @@ impl Plan {
         let (mut keys, fetchers) = (self.fetchers.clone(), self.fetchers.clone());
         keys.extend(&self.others);
         keys.retain(|key| self.world.life(*key) == Life::Up);
-        let nowhere = self.world.nowhere(&keys, record.object);
+        // Who was stopped between taking its part away and saying that it is done has everything, and
+        // nothing by which to know it.
+        keys.retain(|key| self.world.has_manifest(*key, record.object));
+        let forgetful = FORGETFUL.into_iter().any(|kind| self.has(kind));
+        let known = |key: &NodeKey| match forgetful {
+            true => self.world.knows_of(*key, record.object),
+            false => self.world.holds(*key, record.object),
+        };
+        let known: Vec<PieceSet> = keys.iter().map(known).collect();
+        let nowhere = self.world.in_none_of(&known, record.object);
         for key in fetchers.into_iter().filter(|key| keys.contains(key)) {
             if has_it(&self.world, key, &self.tree) {
                 continue;
@@ -90,7 +103,9 @@ impl Plan {
             let again: Vec<NodeKey> = fetchers.iter().copied().filter(over).collect();
             let held: Vec<PieceSet> =
                 fetchers.iter().map(|key| self.world.holds(*key, object)).collect();
-            let lives: Vec<Life> = fetchers.iter().map(|key| self.world.life(*key)).collect();
+            // Whether anything worth mentioning comes: on a slow link a piece takes its time.
+            let comes = |key: &NodeKey| (self.world.life(*key), self.world.traffic(*key).1 >> 12);
+            let lives: Vec<_> = fetchers.iter().map(comes).collect();
             if before != [(held.clone(), lives.clone())] {
                 (before, since) = (vec![(held, lives)], self.world.elapsed());
             } else if self.world.elapsed() - since > QUIET {

@@ -49,6 +49,10 @@ impl Plan {
             let key = self.world.add_rogue(&name, script.clone(), profile);
             self.world.faults().inject(kind);
             self.rogues.push(key);
+            // The first byte that it sends may be a whole piece.
+            if kind == Trouble::Stall {
+                self.world.may_blame(key);
+            }
             let victim = self.anybody();
             let (at, spoofs) = (self.moment() / 3, self.rng.below(3) != 0);
             self.world.after(at, move |world| {
