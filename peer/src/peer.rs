@@ -399,6 +399,7 @@ impl Machine for Peer {
             Event::Connected { conn } => self.on_connected(now, conn, out),
             Event::ConnectFailed { conn, error } => self.on_connect_failed(now, conn, error, out),
             Event::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
+            Event::Landed { conn, len } => self.on_landed(now, conn, len, out),
             Event::Flushed { conn } => self.on_flushed(now, conn, out),
             Event::RangeFailed { conn, tag, error } => {
                 self.on_range_failed(now, conn, tag, error, out);
@@ -411,6 +412,10 @@ impl Machine for Peer {
         }
         self.pump(now, out);
         self.links.settle();
+    }
+
+    fn landing(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        self.place_of_next(conn)
     }
 
     fn deadline(&self) -> Option<Time> {

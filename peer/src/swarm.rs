@@ -109,6 +109,12 @@ pub(crate) struct EarlyHoldings {
 }
 
 impl Swarm {
+    /// A piece by its number, and the transfer that it is a part of, if there is one.
+    pub(crate) fn piece_on_its_way(&mut self, piece: u32) -> Option<(PieceIndex, &mut Transfer)> {
+        let piece = self.manifest.as_ref()?.geometry().piece(piece)?;
+        Some((piece, self.transfer.as_mut()?))
+    }
+
     /// Whether somebody else is to be asked for the manifest before this link: one whose manifest has the
     /// length that the tracker names, which is more likely to be right, and whose link takes requests.
     pub(crate) fn has_likelier_manifest(

@@ -221,10 +221,25 @@ impl Transfer {
         true
     }
 
-    /// Puts bytes where they belong: `offset` counts from `begin`, where their block begins. The session
-    /// vouches that they were asked for at some time and that no byte of an answer comes twice; answers
-    /// to what was asked for before this piece was given up and begun anew do not count, because it is
-    /// asked for again.
+    /// Where bytes belong: `offset` counts from `begin`, where their block begins. `None` if nobody waits for
+    /// them any more. The session vouches that they were asked for at some time and that no byte of an answer
+    /// comes twice; answers to what was asked for before this piece was given up and begun anew do not count,
+    /// because it is asked for again.
+    pub(crate) fn place(
+        &mut self,
+        conn: ConnId,
+        piece: PieceIndex,
+        begin: u32,
+        offset: u32,
+        len: usize,
+    ) -> Option<&mut [u8]> {
+        let part = self.parts.get_mut(&conn)?.iter_mut().find(|part| part.piece == piece)?;
+        let start = begin as usize + offset as usize;
+        let place = part.data.get_mut(start..start + len)?;
+        part.asked.contains(&begin).then_some(place)
+    }
+
+    /// Puts bytes where they belong, see [`Transfer::place`].
     pub(crate) fn on_data(
         &mut self,
         now: Time,
@@ -234,20 +249,27 @@ impl Transfer {
         offset: u32,
         bytes: &[u8],
     ) -> Arrived {
+        let Some(place) = self.place(conn, piece, begin, offset, bytes.len()) else {
+            return Arrived::Unwanted;
+        };
+        place.copy_from_slice(bytes);
+        let len = u32::try_from(bytes.len()).expect("bytes of a piece");
+        self.on_placed(now, conn, piece, len)
+    }
+
+    /// So many bytes were put in their [`Transfer::place`].
+    pub(crate) fn on_placed(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        piece: PieceIndex,
+        len: u32,
+    ) -> Arrived {
         let Some(parts) = self.parts.get_mut(&conn) else { return Arrived::Unwanted };
         let Some(index) = parts.iter().position(|part| part.piece == piece) else {
             return Arrived::Unwanted;
         };
         let part = &mut parts[index];
-        if !part.asked.contains(&begin) {
-            return Arrived::Unwanted;
-        }
-        let start = begin as usize + offset as usize;
-        let Some(room) = part.data.get_mut(start..start + bytes.len()) else {
-            return Arrived::Unwanted;
-        };
-        room.copy_from_slice(bytes);
-        let len = u32::try_from(bytes.len()).expect("bytes of a piece");
         part.received += len;
         if (part.received as usize) < part.data.len() {
             return Arrived::Partly;

@@ -133,6 +133,25 @@ impl FrameReader {
         self.partial.len()
     }
 
+    /// The DATA frame whose data comes next, and how many bytes of that came already. `None` before the
+    /// first of them.
+    pub fn data_under_way(&self) -> Option<(DataHead, u32)> {
+        match self.state {
+            State::Data { head, done } if done > 0 => Some((head, done)),
+            _ => None,
+        }
+    }
+
+    /// The next bytes of the data under way were taken from the stream past this reader: `len`, or as many
+    /// as were left of it. Returns how many.
+    pub fn pass_data(&mut self, len: u32) -> u32 {
+        let State::Data { head, done } = self.state else { return 0 };
+        let len = len.min(head.len - done);
+        let done = done + len;
+        self.state = if done == head.len { State::Header } else { State::Data { head, done } };
+        len
+    }
+
     fn after_header(header: Header) -> Result<State, DecodeError> {
         let known = header.check()?;
         Ok(match header.kind {

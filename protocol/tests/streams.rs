@@ -188,3 +188,25 @@ fn data_comes_straight_from_the_input() {
     }
     assert_eq!((reader.buffered(), reader.at_boundary()), (0, true));
 }
+
+/// Whoever reads data straight to its place takes it past the reader, which goes on behind it.
+#[test]
+fn data_may_be_taken_past_the_reader() {
+    let block = Block { channel: ChannelId(2), piece: 3, begin: 0 };
+    let head = DataHead { block, len: 100 };
+    let mut reader = FrameReader::new();
+    read_parts(&mut reader, [&hello()[..]]);
+    assert_eq!((reader.data_under_way(), reader.pass_data(5)), (None, 0), "between frames");
+    let mut frame = head.to_frame_head().to_vec();
+    read_parts(&mut reader, [&frame[..]]);
+    assert_eq!(reader.data_under_way(), None, "none of it came");
+    read_parts(&mut reader, [&[1; 30][..]]);
+    assert_eq!(reader.data_under_way(), Some((head, 30)));
+    assert_eq!(reader.pass_data(60), 60);
+    assert_eq!((reader.data_under_way(), reader.at_boundary()), (Some((head, 90)), false));
+    assert_eq!(reader.pass_data(11), 10, "no more than there is");
+    assert_eq!((reader.data_under_way(), reader.at_boundary()), (None, true));
+    frame.extend([2; 100]);
+    let (seen, error) = read_parts(&mut reader, [&frame[..]]);
+    assert_eq!((seen.len(), error), (1, None));
+}

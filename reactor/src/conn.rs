@@ -26,6 +26,9 @@ pub(crate) struct Conn {
     pub(crate) open: bool,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
+    /// What came last landed in its place: the next bytes are read a few at a time, until it is known
+    /// where those behind them belong.
+    pub(crate) lands: bool,
     /// The machine wants no bytes for now.
     pub(crate) paused: bool,
     /// Their FIN was read.
@@ -75,6 +78,7 @@ impl Conn {
             open: false,
             readable: false,
             writable: false,
+            lands: false,
             paused: false,
             remote_finished: false,
             finishing: false,

@@ -49,6 +49,14 @@ pub trait Machine {
         out: &mut Actions<Self::Task>,
     );
 
+    /// Where the next bytes of this connection belong, if the machine knows that and wants them there without
+    /// seeing them first. A driver may fill the place, or its beginning, and deliver [`Event::Landed`] as the
+    /// very next event, or ignore it and deliver [`Event::Received`]. Changes nothing, and never empty.
+    fn landing(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        let _ = conn;
+        None
+    }
+
     /// When it wants [`Event::Deadline`] at the latest. Cheap. A wake-up that comes early or twice
     /// changes nothing.
     fn deadline(&self) -> Option<Time>;
@@ -95,6 +103,13 @@ pub enum Event<'a, R> {
         conn: ConnId,
         /// What, never empty.
         bytes: &'a [u8],
+    },
+    /// Bytes arrived and are where [`Machine::landing`] said, from its beginning on.
+    Landed {
+        /// On which connection.
+        conn: ConnId,
+        /// How many, never 0.
+        len: usize,
     },
     /// Everything queued on this connection has been handed to the system. Comes once each time that
     /// the queue becomes empty.

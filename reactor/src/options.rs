@@ -95,3 +95,11 @@ pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Slices per vectored write: 32 header-and-block pairs, and half a kilobyte of stack per write.
 pub(crate) const SLICES_PER_WRITE: usize = 64;
+
+/// Places smaller than this are not read into: what a copy of so many bytes takes, a system call more takes,
+/// too.
+pub(crate) const LANDING_MIN: usize = 16 * 1024;
+
+/// Bytes read at once to find out where those behind them belong: enough for some small frames and the head of
+/// a large one.
+pub(crate) const BETWEEN_LANDINGS: usize = 4 * 1024;

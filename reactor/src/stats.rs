@@ -28,6 +28,8 @@ pub struct Stats {
     pub closed: u64,
     /// Bytes received.
     pub bytes_in: u64,
+    /// Those of them that were read straight to where they belong.
+    pub bytes_landed: u64,
     /// Bytes handed to the system.
     pub bytes_out: u64,
     /// Ranges that were not sent because their source had changed.

@@ -14,6 +14,7 @@ use crate::conn::{Conn, Reading, Writing};
 use crate::connect::{self, Progress};
 use crate::event_loop::{Life, Pending};
 use crate::listener::Accepted;
+use crate::options::{BETWEEN_LANDINGS, LANDING_MIN};
 use crate::tasks::{Job, Outcome};
 use crate::token::ConnToken;
 use crate::{CloseCause, ConnId, ConnectError, Event, Machine, Reactor, TaskRunner};
@@ -195,7 +196,8 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
         self.read_buffer = buffer;
     }
 
-    /// Reads one connection until it is empty, out of budget, paused or gone.
+    /// Reads one connection until it is empty, out of budget, paused or gone. What belongs to a large place
+    /// that the machine knows of is read straight into it.
     fn read_conn(&mut self, token: ConnToken, buffer: &mut [u8]) {
         let mut left = self.options.read_budget;
         while left > 0 {
@@ -203,12 +205,22 @@ impl<M: Machine + 'static, R: TaskRunner<M>> Reactor<M, R> {
                 return;
             };
             let id = conn.id;
-            let room = buffer.len().min(left);
-            match conn.read(&mut buffer[..room]) {
+            let place = self.machine.landing(id).filter(|place| place.len() >= LANDING_MIN);
+            let lands = place.is_some();
+            let few = if conn.lands && !lands { BETWEEN_LANDINGS } else { usize::MAX };
+            let into = place.unwrap_or(&mut buffer[..]);
+            let room = into.len().min(left).min(few);
+            match conn.read(&mut into[..room]) {
                 Reading::Bytes(count) => {
+                    conn.lands = lands || count < few && conn.lands;
                     left -= count;
                     self.stats.bytes_in += count as u64;
-                    self.deliver(Event::Received { conn: id, bytes: &buffer[..count] });
+                    if lands {
+                        self.stats.bytes_landed += count as u64;
+                        self.deliver(Event::Landed { conn: id, len: count });
+                    } else {
+                        self.deliver(Event::Received { conn: id, bytes: &buffer[..count] });
+                    }
                 }
                 Reading::WouldBlock => return,
                 Reading::Finished => {

@@ -89,6 +89,7 @@ pub const MARKS: &[Mark] = &[
     ("push-held-back", "pushes to one peer keep their distance"),
     ("pushed-to", "a peer learns of others without asking"),
     ("range-failed", "a block whose file changed is refused instead of sent"),
+    ("read-into-place", "data of a piece is read straight to where it belongs"),
     ("remote-does-not-read", "a link whose other end does not read is given up"),
     ("remote-silent", "a link whose other end is silent is given up"),
     ("replies-unread", "the tracker gives up those who never read"),

@@ -114,6 +114,10 @@ pub enum Life {
 /// A running machine, whatever its types.
 pub(crate) trait Program {
     fn handle(&mut self, now: Time, event: Event<'_, JobNumber>, out: &mut Vec<Action<JobNumber>>);
+    /// As [`Machine::landing`].
+    fn landing(&mut self, _conn: ConnId) -> Option<&mut [u8]> {
+        None
+    }
     fn deadline(&self) -> Option<Time>;
     fn execute(&mut self, job: JobNumber);
     fn new_conn_id(&mut self) -> ConnId;
@@ -216,6 +220,10 @@ impl<M: Machine + Tells, R: TaskRunner<M>> Program for Host<M, R> {
         }
     }
 
+    fn landing(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        self.machine.landing(conn)
+    }
+
     fn deadline(&self) -> Option<Time> {
         self.machine.deadline()
     }
@@ -250,6 +258,7 @@ fn convert_event<R>(event: Event<'_, JobNumber>) -> Event<'_, R> {
         Event::Connected { conn } => Event::Connected { conn },
         Event::ConnectFailed { conn, error } => Event::ConnectFailed { conn, error },
         Event::Received { conn, bytes } => Event::Received { conn, bytes },
+        Event::Landed { conn, len } => Event::Landed { conn, len },
         Event::Flushed { conn } => Event::Flushed { conn },
         Event::RangeFailed { conn, tag, error } => Event::RangeFailed { conn, tag, error },
         Event::RemoteFinished { conn } => Event::RemoteFinished { conn },

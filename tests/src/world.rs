@@ -467,6 +467,7 @@ fn outline(event: &Event<'_, JobNumber>) -> (&'static str, u64, usize) {
         Event::Connected { conn } => ("connected", conn.0, 0),
         Event::ConnectFailed { conn, .. } => ("connect-failed", conn.0, 0),
         Event::Received { conn, bytes } => ("received", conn.0, bytes.len()),
+        Event::Landed { conn, len } => ("landed", conn.0, *len),
         Event::Flushed { conn } => ("flushed", conn.0, 0),
         Event::RangeFailed { conn, .. } => ("range-failed", conn.0, 0),
         Event::RemoteFinished { conn } => ("remote-finished", conn.0, 0),

@@ -299,8 +299,8 @@ impl Machine for Tracker {
             }
             Event::TaskDone { id, result } => self.committed(now, id, result, out),
             Event::ShutdownRequested => self.stop(now, out),
-            // This machine asks for no connection and sends no range.
-            Event::Connected { .. } | Event::RangeFailed { .. } => {}
+            // This machine asks for no connection, sends no range and names no place.
+            Event::Connected { .. } | Event::RangeFailed { .. } | Event::Landed { .. } => {}
         }
         if !self.exited {
             self.settle(now, out);

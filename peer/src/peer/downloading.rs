@@ -40,19 +40,75 @@ impl Peer {
             return;
         }
         let len = u32::try_from(bytes.len()).expect("less than a block");
+        self.count_data(now, key, link, len);
+        let Some(swarm) = self.swarms.get_mut(&key) else { return };
+        let Some((piece, transfer)) = swarm.piece_on_its_way(piece) else { return };
+        let arrived = transfer.on_data(now, conn, piece, begin, offset, bytes);
+        self.on_arrived(now, key, conn, link, (piece, len, arrived), out);
+    }
+
+    /// Where the next bytes of a connection belong, if they are of a piece that we wait for.
+    pub(super) fn place_of_next(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        let link = self.links.get(&conn)?;
+        let (DataHead { block, len }, done) = link.session.data_under_way()?;
+        let key = link.channels.get(&block.channel)?;
+        let (piece, transfer) = self.swarms.get_mut(key)?.piece_on_its_way(block.piece)?;
+        transfer.place(conn, piece, block.begin, done, (len - done) as usize)
+    }
+
+    /// Bytes were put into the [`Peer::place_of_next`].
+    pub(super) fn on_landed(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        len: usize,
+        out: &mut Actions<Task>,
+    ) {
+        let Some(mut link) = self.links.remove(&conn) else { return };
+        if let Some((DataHead { block, .. }, _)) = link.session.data_under_way() {
+            mark!("read-into-place");
+            let len = link.session.landed(now, u32::try_from(len).unwrap_or(u32::MAX));
+            link.snubbed_until = Time::ZERO;
+            if let Some(key) = link.channels.get(&block.channel).copied() {
+                self.count_data(now, key, &mut link, len);
+                let swarm = self.swarms.get_mut(&key);
+                if let Some((piece, transfer)) = swarm.and_then(|s| s.piece_on_its_way(block.piece))
+                {
+                    let arrived = transfer.on_placed(now, conn, piece, len);
+                    self.on_arrived(now, key, conn, &link, (piece, len, arrived), out);
+                }
+            }
+        }
+        self.links.insert(conn, link);
+        self.after_input(now, conn, out);
+    }
+
+    /// Adds bytes of pieces to the figures, and to what is known of their sender's pace.
+    fn count_data(&mut self, now: Time, key: SwarmKey, link: &mut Link, len: u32) {
         self.down.add(now, u64::from(len));
         link.pipeline.on_data(now, len);
-        let Some(swarm) = self.swarms.get_mut(&key) else { return };
-        swarm.received += u64::from(len);
-        let (Some(manifest), Some(transfer)) = (&swarm.manifest, &mut swarm.transfer) else {
-            return;
-        };
-        let Some(piece) = manifest.geometry().piece(piece) else { return };
-        match transfer.on_data(now, conn, piece, begin, offset, bytes) {
+        if let Some(swarm) = self.swarms.get_mut(&key) {
+            swarm.received += u64::from(len);
+        }
+    }
+
+    /// So many bytes of a piece came, and this is what they led to.
+    fn on_arrived(
+        &mut self,
+        now: Time,
+        key: SwarmKey,
+        conn: ConnId,
+        link: &Link,
+        (piece, len, arrived): (PieceIndex, u32, Arrived),
+        out: &mut Actions<Task>,
+    ) {
+        match arrived {
             Arrived::Partly => {}
             Arrived::Unwanted => {
                 mark!("late-data");
-                swarm.wasted += u64::from(len);
+                if let Some(swarm) = self.swarms.get_mut(&key) {
+                    swarm.wasted += u64::from(len);
+                }
             }
             Arrived::Whole(data) => self.on_piece(now, key, conn, link, piece, data, out),
         }

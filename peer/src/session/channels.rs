@@ -156,6 +156,11 @@ impl Channels {
         }
     }
 
+    /// Whether frames about pieces make sense on this channel.
+    pub(super) fn is_live(&self, channel: ChannelId) -> bool {
+        self.open.get(&channel).is_some_and(|found| found.heard.is_some())
+    }
+
     fn insert(&mut self, channel: ChannelId, object: ObjectId, by_us: bool) {
         self.open.insert(channel, Channel { object, by_us, told: false, heard: None });
         self.by_object.insert(object, channel);

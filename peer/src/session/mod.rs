@@ -2,7 +2,8 @@
 //!
 //! Knows only itself: no other session, no piece, no file, no socket. Bytes go in through
 //! [`Session::next`], commands are methods, and what is to be sent collects in one buffer that
-//! [`Session::take_output`] empties. Block data passes through by reference and is never kept.
+//! [`Session::take_output`] empties. Block data passes through by reference and is never kept, or is put
+//! where it belongs without passing through at all.
 //!
 //! Invariant S1: each REQUEST is answered exactly once, by DATA or REJECT, unless its channel ended;
 //! this holds for what we send and is demanded of the remote.

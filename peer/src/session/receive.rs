@@ -47,6 +47,28 @@ impl Session {
         }
     }
 
+    /// The block of which the next bytes are a part, and how many of its bytes came before them, if they are
+    /// wanted: whoever reads them may put them where they belong and call [`Session::landed`].
+    pub fn data_under_way(&self) -> Option<(DataHead, u32)> {
+        let (head, done) = self.reader.data_under_way()?;
+        let wanted = !self.deaf && self.channels.is_live(head.block.channel);
+        wanted.then_some((head, done))
+    }
+
+    /// `len` bytes of the data under way were put where they belong; at most what was left of it counts.
+    /// Returns how many that is.
+    pub fn landed(&mut self, now: Time, len: u32) -> u32 {
+        let Some((head, _)) = self.data_under_way() else { return 0 };
+        self.timers.tick(now);
+        let len = self.reader.pass_data(len);
+        let whole = self.reader.at_boundary();
+        self.timers.heard(len as usize, whole, whole);
+        if whole {
+            self.asked.answered(head.block);
+        }
+        len
+    }
+
     fn next_frame<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Incoming<'i>>, Violation> {
         let before = input.len();
         let result = self.reader.next(input);

@@ -4,7 +4,7 @@ use peer::disk::{StoreOutcome, Task};
 use protocol::limits::MANIFEST_PIECE;
 use protocol::message::DataHead;
 use protocol::{Code, Manifest};
-use reactor::{ConnId, Event};
+use reactor::{ConnId, Event, Machine};
 
 use crate::rig::{LARGER, Rig, SMALLER, addr, manifest};
 
@@ -119,4 +119,52 @@ fn a_piece_is_never_put_together_from_two_nodes() {
     }
     let data = stored(&rig);
     assert!(data.iter().all(|byte| *byte == 7), "[P-50]");
+}
+
+#[test]
+fn data_may_be_read_straight_to_where_it_belongs() {
+    let manifest = manifest(1);
+    let (mut rig, conns) = begun(&manifest);
+    let asked = conns.map(|conn| (conn, rig.requests(conn)));
+    let (conn, requests) = asked.into_iter().find(|(_, asked)| !asked.is_empty()).unwrap();
+    let request = requests[0];
+    let len = request.len as usize;
+    let head = DataHead { block: request.block, len: request.len };
+    rig.event(Event::Received { conn, bytes: &head.to_frame_head() });
+    assert_eq!(rig.peer.landing(conn), None, "what comes is not checked before its first byte");
+    rig.event(Event::Received { conn, bytes: &[7; 10] });
+    let mut filled = 10;
+    for part in [1, 1000, len - 1011] {
+        let place = rig.peer.landing(conn).expect("it is waited for");
+        assert_eq!(place.len(), len - filled);
+        place[..part].fill(7);
+        rig.event(Event::Landed { conn, len: part });
+        filled += part;
+    }
+    assert_eq!(rig.peer.landing(conn), None, "the block is whole");
+    for request in &requests[1..] {
+        rig.data(conn, *request, &vec![7; request.len as usize]);
+    }
+    for _ in 0..3 {
+        answer(&mut rig, conn, 7);
+        rig.sleep(std::time::Duration::from_secs(1));
+    }
+    let data = stored(&rig);
+    assert!(data.len() == 1 << 16 && data.iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn data_that_nobody_waits_for_has_no_place() {
+    let manifest = manifest(1);
+    let (mut rig, conns) = begun(&manifest);
+    let asked = conns.map(|conn| (conn, rig.requests(conn)));
+    let (conn, requests) = asked.into_iter().find(|(_, asked)| !asked.is_empty()).unwrap();
+    let head = DataHead { block: requests[0].block, len: requests[0].len };
+    let mut frame = head.to_frame_head().to_vec();
+    frame.push(7);
+    rig.event(Event::Received { conn, bytes: &frame });
+    assert!(rig.peer.landing(conn).is_some());
+    // It stops in the middle, for so long that the piece is asked of the other one.
+    rig.sleep(std::time::Duration::from_secs(20));
+    assert_eq!(rig.peer.landing(conn), None);
 }

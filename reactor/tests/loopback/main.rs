@@ -6,6 +6,7 @@ mod cold;
 mod connects;
 mod exits;
 mod fairness;
+mod landing;
 mod ranges;
 mod rig;
 mod streams;

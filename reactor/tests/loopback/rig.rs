@@ -22,6 +22,7 @@ pub(crate) enum Seen {
     Connected(ConnId),
     ConnectFailed(ConnId, ConnectError),
     Received(ConnId),
+    Landed(ConnId, usize),
     Flushed(ConnId),
     RangeFailed(ConnId, RangeTag, RangeError),
     RemoteFinished(ConnId),
@@ -42,6 +43,8 @@ pub(crate) struct Probe {
     pub(crate) received: BTreeMap<ConnId, Vec<u8>>,
     pub(crate) wake_at: Option<Time>,
     pub(crate) times: Vec<Time>,
+    /// Where the next bytes of a connection belong, and how many of them came.
+    pub(crate) places: BTreeMap<ConnId, (Vec<u8>, usize)>,
     steps: Vec<Step>,
     react: Option<React>,
 }
@@ -63,6 +66,14 @@ impl Machine for Probe {
                 assert!(!bytes.is_empty());
                 self.received.entry(conn).or_default().extend_from_slice(bytes);
                 Seen::Received(conn)
+            }
+            Event::Landed { conn, len } => {
+                assert!(len > 0);
+                let (place, filled) = self.places.get_mut(&conn).unwrap();
+                bytes = &place[*filled..*filled + len];
+                self.received.entry(conn).or_default().extend_from_slice(bytes);
+                *filled += len;
+                Seen::Landed(conn, len)
             }
             Event::Flushed { conn } => Seen::Flushed(conn),
             Event::RangeFailed { conn, tag, error } => Seen::RangeFailed(conn, tag, error),
@@ -86,6 +97,11 @@ impl Machine for Probe {
         if let Some(react) = &mut self.react {
             react(seen, bytes, out);
         }
+    }
+
+    fn landing(&mut self, conn: ConnId) -> Option<&mut [u8]> {
+        let (place, filled) = self.places.get_mut(&conn)?;
+        (*filled < place.len()).then(|| &mut place[*filled..])
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -120,7 +120,10 @@ impl Machine for Stress {
             }
             Event::Deadline => self.stir(out),
             Event::Started | Event::RemoteFinished { .. } => {}
-            Event::ConnectFailed { .. } | Event::RangeFailed { .. } | Event::ShutdownRequested => {
+            Event::Landed { .. }
+            | Event::ConnectFailed { .. }
+            | Event::RangeFailed { .. }
+            | Event::ShutdownRequested => {
                 panic!("unexpected {event:?}")
             }
         }

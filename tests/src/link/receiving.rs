@@ -1,6 +1,6 @@
 //! From the network to a machine: the downlink, the inbox, ends and resets.
 
-use reactor::{CloseCause, ConnectError, Event};
+use reactor::{CloseCause, ConnId, ConnectError, Event};
 
 use super::{Parcel, READ_BUDGET};
 use crate::node::EndKey;
@@ -68,13 +68,16 @@ impl World {
             }
             let Some(end) = self.end_mut(key) else { return };
             if !end.paused && !end.inbox.is_empty() {
-                let len = end.inbox.len().min(READ_BUDGET);
+                let arrived = end.inbox.len();
+                let place = self.place(index, conn).map_or(READ_BUDGET, |place| place.len());
+                let len = arrived.min(READ_BUDGET).min(place);
+                let Some(end) = self.end_mut(key) else { return };
                 let bytes = super::take_front(&mut end.inbox, len);
                 if let Some(sender) = self.end_mut(other) {
                     sender.in_flight = sender.in_flight.saturating_sub(len);
                 }
                 self.nodes[index].received += len as u64;
-                self.deliver(index, Event::Received { conn, bytes: &bytes });
+                self.hand_over(index, conn, &bytes);
                 self.kick(other);
                 continue;
             }
@@ -90,6 +93,24 @@ impl World {
                 }
             }
             return;
+        }
+    }
+
+    /// Where the next bytes belong as the machine says, on the connections on which this driver asks: on
+    /// the others it lets the machine put all bytes in their place itself.
+    fn place(&mut self, index: usize, conn: ConnId) -> Option<&mut [u8]> {
+        let program = self.nodes[index].program.as_mut()?;
+        if conn.0.is_multiple_of(2) { program.landing(conn) } else { None }
+    }
+
+    /// Delivers bytes, no more than fit into their place if there is one.
+    fn hand_over(&mut self, index: usize, conn: ConnId, bytes: &[u8]) {
+        let len = bytes.len();
+        if let Some(place) = self.place(index, conn) {
+            place[..len].copy_from_slice(bytes);
+            self.deliver(index, Event::Landed { conn, len });
+        } else {
+            self.deliver(index, Event::Received { conn, bytes });
         }
     }
 

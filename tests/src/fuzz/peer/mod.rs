@@ -246,7 +246,23 @@ impl World {
             bytes.truncate(wire.told(&bytes));
             wire.unsent.drain(..bytes.len());
             most -= bytes.len();
-            self.event(Event::Received { conn, bytes: &bytes });
+            self.hand_over(conn, &bytes);
+        }
+    }
+
+    /// Delivers bytes: on every other connection to where they belong, as far as the peer knows that.
+    fn hand_over(&mut self, conn: ConnId, bytes: &[u8]) {
+        let asks = conn.0.is_multiple_of(2);
+        let place = asks.then(|| self.peer.landing(conn)).flatten();
+        let (here, rest) =
+            bytes.split_at(place.as_ref().map_or(0, |place| place.len()).min(bytes.len()));
+        if let Some(place) = place {
+            place[..here.len()].copy_from_slice(here);
+            self.event(Event::Landed { conn, len: here.len() });
+        }
+        let open = self.wires.get(&conn).is_some_and(|wire| !wire.paused);
+        if !rest.is_empty() && open && !self.exited {
+            self.event(Event::Received { conn, bytes: rest });
         }
     }
 
