@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test shall end here")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -119,7 +119,11 @@ impl Client {
     fn next(&mut self) -> Option<Message> {
         let mut buffer = [0; 4_096];
         while self.inbox.is_empty() {
-            let count = self.stream.read(&mut buffer).unwrap();
+            let count = match self.stream.read(&mut buffer) {
+                // A read with a time limit is not resumed by itself after a signal.
+                Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+                other => other.unwrap(),
+            };
             let mut input = &buffer[..count];
             while let Some(incoming) = self.reader.next(&mut input).unwrap() {
                 if let Incoming::Message(message) = incoming {
