@@ -25,7 +25,7 @@ impl World {
         there
     }
 
-    /// Whether a node knows what the object is, or has it written down.
+    /// Whether a node has found out in this run what the object is.
     pub fn has_manifest(&self, key: NodeKey, object: ObjectId) -> bool {
         let knows = |notice: &Notice| match notice {
             Notice::GotManifest { manifest, .. } | Notice::Hashed { manifest, .. } => {
@@ -34,13 +34,18 @@ impl World {
             _ => false,
         };
         let told = self.nodes[key.0].notices.iter().rev().map(|(_, notice)| notice);
-        let this_run = told.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
+        let mut this_run = told.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
+        this_run.any(knows)
+    }
+
+    /// Whether a node has written down what the object is.
+    pub fn keeps_manifest(&self, key: NodeKey, object: ObjectId) -> bool {
         let disk = &self.nodes[key.0].disk;
         let kept = |path: &PathBuf| {
             let bytes = disk.read_all(path).filter(|_| path.ends_with("manifest"));
             bytes.is_some_and(|bytes| Digest::of(&bytes).0 == object.0)
         };
-        this_run.into_iter().any(knows) || disk.paths().iter().any(kept)
+        disk.paths().iter().any(kept)
     }
 
     /// Of what is right on a node's disk, what it knows of: without the pieces that the journal of its

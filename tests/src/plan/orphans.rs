@@ -60,8 +60,12 @@ impl Plan {
         keys.extend(&self.others);
         keys.retain(|key| self.world.life(*key) == Life::Up);
         // Who was stopped between taking its part away and saying that it is done has everything, and
-        // nothing by which to know it.
-        keys.retain(|key| self.world.has_manifest(*key, record.object));
+        // nothing by which to know it. Where the disk fails, what is written down may not be read.
+        let readable = !self.has(Trouble::Sync);
+        keys.retain(|key| {
+            let kept = readable && self.world.keeps_manifest(*key, record.object);
+            kept || self.world.has_manifest(*key, record.object)
+        });
         let forgetful = FORGETFUL.into_iter().any(|kind| self.has(kind));
         let known = |key: &NodeKey| match forgetful {
             true => self.world.knows_of(*key, record.object),
