@@ -1,5 +1,6 @@
 //! The manifest: sizes, paths, per-file SHA-256 and per-piece SHA-256 of an object, in canonical bytes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -141,13 +142,25 @@ impl Entry {
 }
 
 /// A checked manifest with its bytes and identity. Cheap to share: keep it in an [`Arc`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Manifest {
     bytes: Arc<[u8]>,
     id: ObjectId,
     entries: Vec<Entry>,
     geometry: Geometry,
     hashes_at: usize,
+}
+
+/// Without its bytes and entries: there may be millions.
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifest")
+            .field("id", &self.id)
+            .field("entries", &self.entries.len())
+            .field("total_len", &self.geometry.total_len())
+            .field("pieces", &self.geometry.piece_count())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Manifest {
