@@ -134,6 +134,12 @@ impl Link {
         out.push(reactor::Action::SendRange { conn, tag, header, source, range });
     }
 
+    /// The remote sends data: it may be asked for more, and is of use.
+    pub(crate) fn note_data_came(&mut self, now: Time) {
+        self.snubbed_until = Time::ZERO;
+        self.useful_at = now;
+    }
+
     fn note_queued(&mut self, now: Time, bytes: u64) {
         self.queued += bytes;
         self.unflushed_since.get_or_insert(now);

@@ -68,7 +68,7 @@ impl Peer {
         if let Some((DataHead { block, .. }, _)) = link.session.data_under_way() {
             mark!("read-into-place");
             let len = link.session.landed(now, u32::try_from(len).unwrap_or(u32::MAX));
-            link.snubbed_until = Time::ZERO;
+            link.note_data_came(now);
             if let Some(key) = link.channels.get(&block.channel).copied() {
                 self.count_data(now, key, &mut link, len);
                 let swarm = self.swarms.get_mut(&key);

@@ -202,8 +202,7 @@ impl Peer {
                 }
             }
             SessionEvent::Data { head, offset, bytes, .. } => {
-                link.snubbed_until = Time::ZERO;
-                link.useful_at = now;
+                link.note_data_came(now);
                 self.on_data(now, conn, link, head, offset, bytes, out);
             }
             SessionEvent::Rejected { request, code } => {
