@@ -28,6 +28,11 @@ impl Fate {
             _ => Self::Torn(rng.next_u64()),
         }
     }
+
+    /// What becomes of all that was written to one file.
+    pub(super) fn of_a_file(rng: &mut Rng) -> Self {
+        if rng.below(2) == 0 { Self::Lost } else { Self::Kept }
+    }
 }
 
 /// A moment between two operations, as a power cut finds it.

@@ -193,6 +193,11 @@ impl Disk {
         self.state().tampered
     }
 
+    /// Changes that would not all survive a power cut right now.
+    pub fn unsaved(&self) -> usize {
+        self.state().unsaved()
+    }
+
     // ---- faults
 
     /// Room for so many bytes from now on, what is there already included; `None`: no end of it.

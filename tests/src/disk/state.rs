@@ -348,6 +348,11 @@ impl State {
 
     // ---- power cuts
 
+    /// Changes that are not durable.
+    pub(super) fn unsaved(&self) -> usize {
+        self.log.len()
+    }
+
     /// What a power cut right now would find.
     pub(super) fn crash_point(&self) -> CrashPoint {
         CrashPoint {
@@ -385,9 +390,18 @@ impl State {
     pub(super) fn lose_power(&mut self, rng: &mut Rng) {
         let point = self.crash_point();
         // Sometimes all of it is there, sometimes nothing, mostly something.
-        let fates: Vec<Fate> = match rng.below(4) {
+        let fates: Vec<Fate> = match rng.below(5) {
             0 => vec![Fate::Lost; point.pending.len()],
             1 => vec![Fate::Kept; point.pending.len()],
+            // A system writes out one file after another: what shares sectors goes together.
+            2 => {
+                let mut files = BTreeMap::new();
+                let fate = |change: &Change| match change.content_of() {
+                    Some(ino) => *files.entry(ino).or_insert_with(|| Fate::of_a_file(rng)),
+                    None => Fate::Kept,
+                };
+                point.pending.iter().map(fate).collect()
+            }
             _ => point.pending.iter().map(|_| Fate::draw(rng)).collect(),
         };
         let image = point.image(&fates);

@@ -154,7 +154,7 @@ impl Plan {
     }
 
     fn trouble_process(&mut self, kind: Trouble, who: NodeKey, at: Duration, later: Duration) {
-        let operations = self.rng.below(40);
+        let operations = self.rng.below(60);
         let fetcher = self.fetchers[self.rng.index(self.fetchers.len())];
         let world = &mut self.world;
         world.faults().inject(kind);
@@ -170,14 +170,13 @@ impl Plan {
                     world.start(fetcher);
                 });
             }
-            // Two of three in the middle of a disk operation.
+            // Three of four in the middle of a disk operation, most of them of one that makes something durable.
             Trouble::Power if operations > 13 => {
-                world.after(at, move |world| {
-                    let disk = world.disk(fetcher);
-                    match operations.checked_sub(26).and_then(|left| u32::try_from(left).ok()) {
-                        Some(left) => disk.cut_power_at_sync(left / 3),
-                        None => disk.cut_power_at(operations - 13),
-                    }
+                let left = operations.checked_sub(26).and_then(|left| u32::try_from(left).ok());
+                let tries = if at < TROUBLE / 2 { 500 } else { 0 };
+                world.after(at, move |world| match left {
+                    Some(left) => cut_at_sync(world, fetcher, left / 12, tries),
+                    None => world.disk(fetcher).cut_power_at(operations - 13),
                 });
                 world.after(later, move |world| world.start(fetcher));
             }
@@ -323,6 +322,18 @@ impl Plan {
                 world.kill_if_up(key);
             }
         });
+    }
+}
+
+/// Cuts the power when something is made durable, once there is something worth losing: waits for it, some
+/// milliseconds at a time.
+fn cut_at_sync(world: &mut World, fetcher: NodeKey, which: u32, tries: u32) {
+    const WORTH: usize = 8;
+    if tries > 0 && world.disk(fetcher).unsaved() < WORTH {
+        let again = move |world: &mut World| cut_at_sync(world, fetcher, which, tries - 1);
+        world.after(Duration::from_millis(20), again);
+    } else {
+        world.disk(fetcher).cut_power_at_sync(which);
     }
 }
 
