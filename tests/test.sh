@@ -20,6 +20,5 @@ cargo test --workspace --locked
 
 # Random swarms in the simulator: every mark of the cores and every kind of trouble must be met, and every
 # planted bug must be found. The seeds are fixed; `cargo sim` without --from draws its own.
-sim() { cargo run --quiet --locked -p tests --profile sim --features hooks --bin sim -- "$@"; }
-sim 1500 --from 0 --coverage
-sim --canaries --starts 1 --from 1
+cargo sim 1500 --from 0 --coverage
+cargo sim --canaries --starts 1 --from 1

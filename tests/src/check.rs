@@ -137,10 +137,7 @@ impl Check {
             Notice::FetchStarted { record, dest, .. } => {
                 let places = self.places.entry((index, record.object)).or_default();
                 places.insert(dest.clone());
-                let parts = node.disk.paths().into_iter().filter(|path| {
-                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                    name.starts_with(".starling-") && name.ends_with(".part")
-                });
+                let parts = node.disk.parts().into_iter();
                 places.extend(parts.map(|part| part.join("data")));
             }
             Notice::FetchDone { path, manifest, .. } => {

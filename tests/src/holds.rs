@@ -25,6 +25,12 @@ impl World {
         there
     }
 
+    /// What a node's last process has told since it listened, the newest first.
+    pub fn said_in_this_run(&self, key: NodeKey) -> impl Iterator<Item = &Notice> {
+        let told = self.nodes[key.0].notices.iter().rev().map(|(_, notice)| notice);
+        told.take_while(|notice| !matches!(notice, Notice::Listening { .. }))
+    }
+
     /// Whether a node has found out in this run what the object is.
     pub fn has_manifest(&self, key: NodeKey, object: ObjectId) -> bool {
         let knows = |notice: &Notice| match notice {
@@ -33,9 +39,7 @@ impl World {
             }
             _ => false,
         };
-        let told = self.nodes[key.0].notices.iter().rev().map(|(_, notice)| notice);
-        let mut this_run = told.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
-        this_run.any(knows)
+        self.said_in_this_run(key).any(knows)
     }
 
     /// Whether a node has written down what the object is.
@@ -87,9 +91,9 @@ impl World {
 
     /// What a fetch calls missing, if it has said that nothing comes and has not gone on since.
     pub fn called_missing(&self, key: NodeKey) -> Option<PieceSet> {
-        let told = self.nodes[key.0].notices.iter().rev().find_map(|(_, notice)| match notice {
+        let told = self.said_in_this_run(key).find_map(|notice| match notice {
             Notice::Stalled { missing, .. } => Some(missing.pieces.clone()),
-            Notice::Resumed | Notice::Listening { .. } => Some(None),
+            Notice::Resumed => Some(None),
             _ => None,
         });
         told.flatten()

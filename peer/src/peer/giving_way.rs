@@ -42,7 +42,8 @@ impl Peer {
         let useless = self.links.iter().filter(|(conn, link)| {
             let idle = now.since(link.useful_at) >= USELESS_AFTER;
             let of_side = link.session.side() == side && !link.session.is_closing();
-            idle && of_side && self.uploads.queued(SessionKey(conn.0)) == 0
+            let waits = self.uploads.queued(SessionKey(conn.0)) > 0 || link.is_being_served();
+            idle && of_side && !waits
         });
         useless.min_by_key(|(conn, link)| (link.useful_at, **conn)).map(|(conn, _)| *conn)
     }

@@ -22,15 +22,8 @@ fn failures(rig: &Rig) -> Vec<&Failure> {
     failed.collect()
 }
 
-/// Fetching, with one seed at `addr(2)` that has given the manifest.
 fn begun(pieces: u32) -> (Rig, reactor::ConnId) {
-    let manifest = manifest(pieces);
-    let mut rig = Rig::fetching(&manifest, &[addr(2)]);
-    let conn = rig.connect(LARGER);
-    rig.seed(conn, &manifest);
-    rig.give_manifest(conn, &manifest);
-    rig.prepared(&manifest);
-    (rig, conn)
+    Rig::begun(&manifest(pieces), |_| {})
 }
 
 #[test]

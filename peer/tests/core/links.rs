@@ -6,20 +6,14 @@ use std::time::Duration;
 use peer::disk::{StoreOutcome, Task};
 use peer::job::Job;
 use protocol::Message;
-use protocol::message::{Block, Request};
+use protocol::limits::MANIFEST_PIECE;
+use protocol::message::{Block, Holdings, Request};
 use reactor::Event;
 
 use crate::rig::{LARGER, Rig, SMALLER, addr, by_name, fetch, manifest, record};
 
-/// Fetching, with one seed at `addr(2)` that has given the manifest.
 fn begun(pieces: u32) -> (Rig, reactor::ConnId) {
-    let manifest = manifest(pieces);
-    let mut rig = Rig::fetching(&manifest, &[addr(2)]);
-    let conn = rig.connect(LARGER);
-    rig.seed(conn, &manifest);
-    rig.give_manifest(conn, &manifest);
-    rig.prepared(&manifest);
-    (rig, conn)
+    Rig::begun(&manifest(pieces), |_| {})
 }
 
 #[test]
@@ -144,19 +138,9 @@ fn pass(rig: &mut Rig, conn: reactor::ConnId, seconds: u64) {
     }
 }
 
-/// Fetching, from a seed that gave the manifest and is then silent.
+/// Fetching, with so few places for connections, from a seed that gave the manifest and is then silent.
 fn crowded(max_peers: usize) -> (Rig, reactor::ConnId) {
-    let manifest = manifest(4);
-    let jobs = vec![Job::Fetch(fetch(by_name()))];
-    let peers = [addr(2)];
-    let mut rig = Rig::with(jobs, Some(record(&manifest)), &peers, |config| {
-        config.max_peers = max_peers;
-    });
-    let conn = rig.connect(LARGER);
-    rig.seed(conn, &manifest);
-    rig.give_manifest(conn, &manifest);
-    rig.prepared(&manifest);
-    (rig, conn)
+    Rig::begun(&manifest(4), |config| config.max_peers = max_peers)
 }
 
 #[test]
@@ -222,4 +206,20 @@ fn a_stranger_of_no_use_gives_way_to_another() {
     let fourth = rig.accept(4, protocol::NodeId([103; 16]));
     assert!(rig.remotes[&first].closed, "it was there longest");
     assert!(!rig.remotes[&second].closed && !rig.remotes[&fourth].closed);
+}
+
+#[test]
+fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
+    let manifest = manifest(4);
+    let (mut rig, _) = crowded(1);
+    let slow = rig.accept(3, protocol::NodeId([100; 16]));
+    let channel = rig.tell(slow, |session| session.open(manifest.id())).unwrap();
+    rig.tell(slow, |session| session.send_bitmap(channel, 0, 0, &Holdings::None));
+    rig.stuck = true;
+    let block = Block { channel, piece: MANIFEST_PIECE, begin: 0 };
+    let len = u32::try_from(manifest.bytes().len()).unwrap();
+    assert!(rig.tell(slow, |session| session.request(Request { block, len })));
+    pass(&mut rig, slow, 40);
+    let other = rig.accept(4, protocol::NodeId([101; 16]));
+    assert!(!rig.remotes[&slow].closed && rig.remotes[&other].closed);
 }

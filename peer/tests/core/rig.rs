@@ -175,6 +175,17 @@ impl Rig {
         Self::new(vec![Job::Fetch(fetch(by_name()))], Some(record(manifest)), peers)
     }
 
+    /// Fetching, with these settings changed, from one seed at `addr(2)` that has given the manifest.
+    pub(crate) fn begun(manifest: &Manifest, change: impl FnOnce(&mut Config)) -> (Self, ConnId) {
+        let jobs = vec![Job::Fetch(fetch(by_name()))];
+        let mut rig = Self::with(jobs, Some(record(manifest)), &[addr(2)], change);
+        let conn = rig.connect(LARGER);
+        rig.seed(conn, manifest);
+        rig.give_manifest(conn, manifest);
+        rig.prepared(manifest);
+        (rig, conn)
+    }
+
     pub(crate) fn event(&mut self, event: Event<'_, TaskResult>) {
         self.peer.handle(self.now, event, &mut self.out);
         self.notices.extend(self.peer.take_notices());

@@ -193,6 +193,15 @@ impl Disk {
         self.state().tampered
     }
 
+    /// The folders of fetches that are under way.
+    pub fn parts(&self) -> Vec<PathBuf> {
+        let is_part = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with(".starling-") && name.ends_with(".part")
+        };
+        self.paths().into_iter().filter(is_part).collect()
+    }
+
     /// Changes that would not all survive a power cut right now.
     pub fn unsaved(&self) -> usize {
         self.state().unsaved()

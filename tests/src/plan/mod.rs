@@ -187,14 +187,12 @@ impl Plan {
             return Ok(());
         }
         let done = |key: &&NodeKey| {
-            let said = self.world.notices(**key).iter().rev().map(|(_, notice)| notice);
-            let mut last = said.take_while(|notice| !matches!(notice, Notice::Listening { .. }));
-            let done = last.any(|notice| matches!(notice, Notice::FetchDone { .. }));
-            done && self.world.life(**key) == Life::Exited
+            let mut said = self.world.said_in_this_run(**key);
+            said.any(|notice| matches!(notice, Notice::FetchDone { .. }))
+                && self.world.life(**key) == Life::Exited
         };
         for key in self.fetchers.iter().filter(done) {
-            let mut paths = self.world.disk(*key).paths().into_iter();
-            if let Some(part) = paths.find(|path| is_part(path)) {
+            if let Some(part) = self.world.disk(*key).parts().first() {
                 let left = format!("S15: left: {} of {key:?}", part.display());
                 return Err(self.world.stuck(left));
             }
@@ -364,12 +362,6 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// Whether a path is the folder of a fetch that is under way.
-fn is_part(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.starts_with(".starling-") && name.ends_with(".part")
 }
 
 fn has_it(world: &World, key: NodeKey, tree: &Tree) -> bool {
