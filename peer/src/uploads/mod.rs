@@ -222,10 +222,18 @@ impl Uploads {
         }
     }
 
-    /// When the limit lets [`Uploads::next`] go on; `None` if nothing waits for it.
+    /// When the limit lets [`Uploads::next`] go on, or a slot will have been held for too long; `None` if
+    /// nothing waits for either.
     pub fn deadline(&self, now: Time) -> Option<Time> {
-        let closed = self.bucket.as_ref().filter(|bucket| !bucket.is_open(now))?;
-        self.sessions.values().any(|queue| queue.len > 0).then(|| closed.opens_at())
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let closed = self.bucket.as_ref().filter(|bucket| !bucket.is_open(now));
+        if let Some(bucket) = closed {
+            return Some(bucket.opens_at());
+        }
+        let others = self.waiting.iter().any(|session| !self.slots.holds(*session));
+        self.slots.opens_at().filter(|at| others && *at > now)
     }
 
     /// How many requests of a session wait.
@@ -249,6 +257,7 @@ impl Uploads {
         let others = self.waiting.iter().any(|session| !self.slots.holds(*session));
         if !free && others {
             self.slots.all_held(now);
+            self.slots.note_late(now);
             free = self.slots.is_open();
         }
         if free || !others {

@@ -4,12 +4,13 @@
 //! times as long until its receiver begins to help, so only a few sessions are served at a time: just
 //! enough to fill the way out. Nobody tells how many those are. A session holds a slot while bytes that it
 //! was handed have not gone to the system; if more slots make more bytes go, they stay, and if not, they
-//! close again.
+//! close again. Whoever takes its bytes far more slowly than all together go out holds a slot that
+//! somebody else may use, and the next time it takes none.
 //!
 //! Knows sessions, bytes and times only. Invariant U2: who holds a slot was handed bytes that did not go
 //! yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reactor::Time;
@@ -20,17 +21,23 @@ use super::SessionKey;
 const MIN_SLOTS: usize = 1;
 /// More than any swarm needs; a bound for what a misjudged measurement can do.
 const MAX_SLOTS: usize = 4_096;
-/// Who was handed bytes, and sees so many times as many go to each of the others before its own are gone,
-/// is slower than we are: its slot is open to somebody else meanwhile.
-const OVERTAKEN: u64 = 4;
+/// Who holds its slot for so many times as long as all that is handed out should take at the usual pace
+/// does not read, or is slower than we are. That all have to share the way out makes nobody late.
+const LATE: u32 = 4;
+/// Nobody is late before the first, since systems take and send in spurts, and everybody after the second.
+const SHORTEST_HOLD: Duration = Duration::from_millis(100);
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// How long each holder may take as long as the pace is not known.
+const FIRST_HOLD: Duration = Duration::from_millis(500);
+/// The pace is known, and what went before counts half, after so long: the system takes the first bytes
+/// at once, whatever the way out is like.
+const PACE: Duration = Duration::from_millis(500);
 /// A rate is measured over so many bytes per slot, or over the longest time if they are fewer.
 const MEASURED_PER_SLOT: u64 = 1 << 20;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(4);
 /// So much goes to each further session at once, into the system's buffer and no farther.
 const BUFFERED: u64 = 256 << 10;
-/// When nothing at all has gone for so long, whoever holds the slots does not read.
-const STALLED: Duration = Duration::from_millis(500);
 /// Pause before the next attempt after one that changed nothing; doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(4);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -39,19 +46,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 struct Holder {
     /// Handed and not gone.
     bytes: u64,
-    /// What had gone to all when it was handed the first of them.
-    since: u64,
+    /// When it was handed the first of them.
+    at: Time,
+    /// It is late when it holds its slot for longer.
+    patience: Duration,
+    /// It is late now, or was the last time: its slot is open to somebody else.
+    late: bool,
+}
+
+impl Holder {
+    fn is_late(&self, now: Time) -> bool {
+        now >= self.at + self.patience
+    }
 }
 
 /// Who is being served.
 #[derive(Debug)]
 pub(super) struct Slots {
     holders: BTreeMap<SessionKey, Holder>,
+    /// Who was late the last time, and so takes no slot from others.
+    slow: BTreeSet<SessionKey>,
     count: usize,
     /// Bytes that went, to all.
     gone: u64,
     /// When some of them last did, or the first were handed.
     progress: Time,
+    /// Bytes that went lately, and in which time.
+    pace: (u64, Duration),
     /// The measurement that goes on: since when, and what had gone before.
     epoch: Option<(Time, u64)>,
     attempt: Option<Attempt>,
@@ -73,9 +94,11 @@ impl Slots {
     pub(super) fn new() -> Self {
         Self {
             holders: BTreeMap::new(),
+            slow: BTreeSet::new(),
             count: MIN_SLOTS,
             gone: 0,
             progress: Time::ZERO,
+            pace: (0, Duration::ZERO),
             epoch: None,
             attempt: None,
             downwards: false,
@@ -86,9 +109,46 @@ impl Slots {
 
     /// Whether somebody who holds no slot may be served.
     pub(super) fn is_open(&self) -> bool {
-        let share = OVERTAKEN * self.holders.len() as u64;
-        let counts = |holder: &&Holder| self.gone - holder.since <= share * holder.bytes;
-        self.holders.values().filter(counts).count() < self.count
+        self.counting().count() < self.count
+    }
+
+    /// Opens the slots of those who are late to others.
+    pub(super) fn note_late(&mut self, now: Time) {
+        let mut found = false;
+        for holder in self.holders.values_mut().filter(|holder| !holder.late) {
+            holder.late = holder.is_late(now);
+            found |= holder.late;
+        }
+        if found {
+            // The time in which others waited for it says nothing about the number of slots.
+            self.not_needed();
+        }
+    }
+
+    /// When one more slot will be open because somebody is late, if none is before.
+    pub(super) fn opens_at(&self) -> Option<Time> {
+        let mut late_at: Vec<_> =
+            self.counting().map(|holder| holder.at + holder.patience).collect();
+        late_at.sort_unstable();
+        late_at.get(late_at.len().checked_sub(self.count)?).copied()
+    }
+
+    /// Those whose slots are not open to others.
+    fn counting(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.values().filter(|holder| !holder.late)
+    }
+
+    /// How long all that is handed out should take at most.
+    fn patience(&self) -> Duration {
+        let (gone, time) = self.pace;
+        if time < PACE {
+            let holders = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
+            return (FIRST_HOLD.saturating_mul(holders)).min(LONGEST_HOLD);
+        }
+        let handed: u64 = self.holders.values().map(|holder| holder.bytes).sum();
+        let nanos = time.as_nanos() * u128::from(handed) / u128::from(gone.max(1));
+        let usual = u64::try_from(nanos).map_or(LONGEST_HOLD, Duration::from_nanos);
+        usual.saturating_mul(LATE).clamp(SHORTEST_HOLD, LONGEST_HOLD)
     }
 
     pub(super) fn holds(&self, session: SessionKey) -> bool {
@@ -104,21 +164,35 @@ impl Slots {
         if self.holders.is_empty() {
             self.progress = now;
         }
-        let since = self.gone;
-        self.holders.entry(session).or_insert(Holder { bytes: 0, since }).bytes += bytes;
+        let late = self.slow.contains(&session);
+        let new = Holder { bytes: 0, at: now, patience: Duration::ZERO, late };
+        self.holders.entry(session).or_insert(new).bytes += bytes;
+        let patience = self.patience();
+        for holder in self.holders.values_mut() {
+            holder.patience = holder.patience.max(patience);
+        }
     }
 
     /// All that a session was handed has gone to the system, or will never go.
     pub(super) fn release(&mut self, now: Time, session: SessionKey) {
-        if let Some(holder) = self.holders.remove(&session) {
-            self.gone += holder.bytes;
-            self.progress = now;
+        let Some(holder) = self.holders.remove(&session) else { return };
+        if holder.is_late(now) {
+            mark!("slow-reader");
+            self.slow.insert(session);
+        } else {
+            self.slow.remove(&session);
         }
+        let bytes = holder.bytes;
+        self.gone += bytes;
+        let (lately, time) = (self.pace.0 + bytes, self.pace.1 + now.since(self.progress));
+        self.pace = if time > PACE * 2 { (lately / 2, time / 2) } else { (lately, time) };
+        self.progress = now;
     }
 
     /// A session is gone, and what it was handed.
     pub(super) fn forget(&mut self, session: SessionKey) {
         self.holders.remove(&session);
+        self.slow.remove(&session);
     }
 
     /// There is nobody to serve, though there is a slot: nothing can be learned from the rate.
@@ -131,11 +205,6 @@ impl Slots {
 
     /// All slots are held, and others wait: whether that is the right number shows over time.
     pub(super) fn all_held(&mut self, now: Time) {
-        if now.since(self.progress) >= STALLED {
-            self.progress = now;
-            (self.epoch, self.attempt) = (None, None);
-            self.count = (self.count + 1).min(MAX_SLOTS);
-        }
         let Some((since, before)) = self.epoch else {
             self.epoch = Some((now, self.gone));
             return;

@@ -196,12 +196,64 @@ fn who_does_not_read_holds_nobody_up_for_long() {
     assert!(served(&mut uploads, millis(1_400)).is_empty());
     // Nothing has gone for half a second: somebody else may, and then one after the other.
     assert_eq!(served(&mut uploads, millis(1_500)), [2; 4]);
-    for turn in 1..6 {
+    for turn in 1..4 {
         let (last, next) = if turn % 2 == 0 { (3, 2) } else { (2, 3) };
         let now = millis(1_500 + 20 * turn);
         uploads.drained(now, SessionKey(last));
         assert_eq!(served(&mut uploads, now), [next; 4]);
     }
+}
+
+#[test]
+fn who_takes_far_longer_than_usual_holds_nobody_up() {
+    let mut uploads = Uploads::new(None);
+    for piece in 0..100 {
+        (2..6).for_each(|session| push_piece(&mut uploads, session, 100 * session as u32 + piece));
+    }
+    // One after the other, 20 ms each; now and then two, to see whether that is more.
+    let mut begun = millis(1_000);
+    for turn in 0.. {
+        let mut busy = served(&mut uploads, begun);
+        busy.dedup();
+        if busy == [1] {
+            break;
+        }
+        assert!(turn < 60 && !busy.is_empty(), "{turn} {busy:?}");
+        begun = begun + Duration::from_millis(20 * busy.len() as u64);
+        busy.iter().for_each(|session| uploads.drained(begun, SessionKey(*session)));
+        if turn == 40 {
+            // The next one takes its turn like anybody, but does not read.
+            push_piece(&mut uploads, 1, 500);
+            push_piece(&mut uploads, 1, 501);
+        }
+    }
+    let due = uploads.deadline(begun).expect("its slot will not be held for ever");
+    assert_eq!(due, begun + Duration::from_millis(100), "nobody is late earlier");
+    assert!(served(&mut uploads, due - Duration::from_millis(1)).is_empty());
+    let next = served(&mut uploads, due)[0];
+    assert_ne!(next, 1);
+    // At last it has read. It is known now: its next piece holds nobody up at all.
+    let now = due + Duration::from_millis(100);
+    uploads.drained(now, SessionKey(next));
+    uploads.drained(now, SessionKey(1));
+    for turn in 1.. {
+        let now = now + Duration::from_millis(20 * turn);
+        let mut busy = served(&mut uploads, now);
+        busy.dedup();
+        if busy.contains(&1) {
+            assert!(busy.len() > 1, "{busy:?}");
+            break;
+        }
+        assert!(turn < 10, "turns are fair");
+        busy.iter().for_each(|session| uploads.drained(now, SessionKey(*session)));
+    }
+}
+
+#[test]
+fn a_slow_way_out_is_not_taken_for_slow_readers() {
+    // A piece takes longer than it takes until somebody who reads nothing is noticed at first.
+    let (busy, bytes) = served_over(30, 60, 200_000, 10_000_000);
+    assert!(busy <= 2 && bytes >= 11_000_000, "{busy} {bytes}");
 }
 
 /// Serves `sessions` for so many seconds, with a way out of `up` bytes per second that they share, and
