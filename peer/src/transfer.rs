@@ -198,8 +198,8 @@ impl Transfer {
         parts.find(|part| part.piece == piece)?.recalled_for
     }
 
-    /// Asks this link for a copy of a piece that is late, at the end when nothing else is left to ask
-    /// for. Whether there is one.
+    /// Asks this link for a copy of a piece that is late, or that was called off at a link which has not
+    /// even answered that, at the end when nothing else is left to ask for. Whether there is one.
     pub(crate) fn begin_copy(
         &mut self,
         now: Time,
@@ -208,17 +208,36 @@ impl Transfer {
         geometry: &Geometry,
         rng: &mut Rng,
     ) -> bool {
-        let late = |part: &&Part| now.since(part.asked_at) >= (self.usual * LATE).max(MIN_WAIT);
-        let late = self.parts.values().flatten().filter(late).map(|part| part.piece);
-        let late: BTreeSet<_> = late.collect();
-        if late.is_empty() || !self.has_room() {
+        if !self.has_room() {
             return false;
         }
-        let mine = |piece| self.parts.get(&conn).is_some_and(|parts| has(parts, piece));
-        let exclude = |piece| !late.contains(&piece) || mine(piece);
-        let Some(piece) = self.picker.pick_endgame(theirs, exclude, rng) else { return false };
+        let called_off = |part: &Part| part.received == 0 && part.recalled_for.is_some();
+        let called_off = self.asked_before(now, self.usual, conn, called_off);
+        let late = self.asked_before(now, self.usual * LATE, conn, |_| true);
+        let mut piece = None;
+        if !called_off.is_empty() {
+            piece = self.picker.pick_called_off(theirs, |piece| !called_off.contains(&piece), rng);
+        }
+        if piece.is_none() && !late.is_empty() {
+            piece = self.picker.pick_endgame(theirs, |piece| !late.contains(&piece), rng);
+        }
+        let Some(piece) = piece else { return false };
         self.begin(now, conn, piece, geometry);
         true
+    }
+
+    /// Pieces that are awaited for so long, or [`MIN_WAIT`] if that is longer, and not from `conn`.
+    fn asked_before(
+        &self,
+        now: Time,
+        wait: Duration,
+        conn: ConnId,
+        which: impl Fn(&Part) -> bool,
+    ) -> BTreeSet<PieceIndex> {
+        let asked = |part: &&Part| now.since(part.asked_at) >= wait.max(MIN_WAIT) && which(part);
+        let asked = self.parts.values().flatten().filter(asked).map(|part| part.piece);
+        let mine = |piece| self.parts.get(&conn).is_some_and(|parts| has(parts, piece));
+        asked.filter(|piece| !mine(*piece)).collect()
     }
 
     /// Where bytes belong: `offset` counts from `begin`, where their block begins. `None` if nobody waits for
@@ -375,6 +394,26 @@ mod tests {
         let whole = transfer.on_data(Time::ZERO, conn, piece, 1 << 16, 0, &half);
         assert_eq!(whole, Arrived::Whole(vec![1; 1 << 17]));
         assert_eq!(transfer.discarded, 0, "nothing had come when it was called off");
+    }
+
+    #[test]
+    fn who_does_not_answer_a_cancel_is_not_waited_for() {
+        let (mut transfer, geometry, piece) = one_piece();
+        let (slow, idle, theirs, mut rng) = (ConnId(1), ConnId(2), PieceSet::full(1), Rng::new(1));
+        let block =
+            transfer.next_block(Time::ZERO, slow, &theirs, &geometry, |_| 1 << 17, &mut rng);
+        assert!(block.is_some());
+        let mut copies_at = |transfer: &mut Transfer, wait| {
+            transfer.begin_copy(Time::ZERO + wait, idle, &theirs, &geometry, &mut rng)
+        };
+        assert!(!copies_at(&mut transfer, FIRST_GUESS), "that is the usual time");
+        transfer.recall(slow, piece, idle);
+        assert!(!copies_at(&mut transfer, FIRST_GUESS / 2), "the answer may be on its way");
+        assert!(copies_at(&mut transfer, FIRST_GUESS));
+        assert!(!copies_at(&mut transfer, FIRST_GUESS * 9), "it is asked for here already");
+        // Its answer comes after all: the copy is the only one now.
+        assert!(transfer.drop_piece(slow, piece));
+        assert_eq!(transfer.picker.state(piece), PieceState::Assigned(1));
     }
 
     #[test]

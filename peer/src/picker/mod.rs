@@ -176,7 +176,29 @@ impl Picker {
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
         let budget = self.wanted_count / WANTED_PER_DUPLICATE + SPARE_DUPLICATES;
-        if self.by_age.is_empty() || self.duplicates >= budget || self.anything_pickable() {
+        if self.duplicates >= budget { None } else { self.one_more_source(theirs, exclude, rng) }
+    }
+
+    /// As [`Picker::pick_endgame`], of pieces that were called off at their source, which has sent nothing
+    /// and not answered: however many there are, most of them will come but once.
+    pub fn pick_called_off(
+        &mut self,
+        theirs: &PieceSet,
+        exclude: impl Fn(PieceIndex) -> bool,
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
+        let piece = self.one_more_source(theirs, exclude, rng)?;
+        mark!("called-off-asked-elsewhere");
+        Some(piece)
+    }
+
+    fn one_more_source(
+        &mut self,
+        theirs: &PieceSet,
+        exclude: impl Fn(PieceIndex) -> bool,
+        rng: &mut Rng,
+    ) -> Option<PieceIndex> {
+        if self.by_age.is_empty() || self.anything_pickable() {
             return None;
         }
         let open: Vec<(u8, PieceIndex)> = self
