@@ -265,19 +265,14 @@ fn scale_up(seed: u64, peers: usize) -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "this is a command")]
 fn measure_swarms(seed: u64, largest: usize) -> ExitCode {
-    let mut all = Vec::new();
-    for shape in swarms::shapes(largest) {
-        match swarms::measure(seed, shape) {
-            Ok(figures) => {
-                println!("{figures}");
-                all.push(figures);
-            }
-            Err(stuck) => {
-                println!("{stuck}");
-                return ExitCode::FAILURE;
-            }
+    let shapes = swarms::shapes(largest);
+    let all = match swarms::measure_all(seed, &shapes, |figures| println!("{figures}")) {
+        Ok(all) => all,
+        Err(stuck) => {
+            println!("{stuck}");
+            return ExitCode::FAILURE;
         }
-    }
+    };
     match swarms::publish(&all) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

@@ -6,7 +6,10 @@
 mod plot;
 mod report;
 
+use std::cmp::Reverse;
 use std::fmt;
+use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use peer::job::{Config, Linger};
@@ -23,6 +26,8 @@ const PIECE_LOG2: u8 = 18;
 const RATE: u64 = 2_000_000;
 /// Bytes per second that everybody can receive.
 const DOWN: u64 = 4 * RATE;
+/// Bytes per second in both directions on links of 100 Mbit/s.
+const SWITCHED_RATE: u64 = 12_500_000;
 /// Enough for 1000 fetchers: whole pieces then cost 2 % against a fluid.
 const PIECES: usize = 450;
 /// What nobody needs, whatever goes wrong.
@@ -38,10 +43,15 @@ pub enum Links {
     Mixed,
     /// A quarter of what the seeder sends with.
     Slow,
+    /// As much as the seeder, and everybody receives no more than that and leaves when done.
+    Switched,
+    /// The same, but the last one has a tenth of it in both directions. How long that one takes does not
+    /// count.
+    OneSlow,
 }
 
 impl Links {
-    /// All of them.
+    /// All of those in which everybody counts, and stays.
     pub const ALL: [Self; 3] = [Self::Equal, Self::Mixed, Self::Slow];
 
     /// In a few words.
@@ -50,15 +60,39 @@ impl Links {
             Self::Equal => "equal",
             Self::Mixed => "half, equal and double",
             Self::Slow => "a quarter",
+            Self::Switched => "equal, in both directions",
+            Self::OneSlow => "equal, in both directions, and one a tenth",
         }
     }
 
-    /// Bytes per second that the `index`th fetcher sends.
-    fn up(self, index: usize) -> u64 {
+    /// Bytes per second that the seeder sends.
+    fn rate(self) -> u64 {
         match self {
-            Self::Equal => RATE,
-            Self::Mixed => [RATE / 2, RATE, RATE * 2][index % 3],
-            Self::Slow => RATE / 4,
+            Self::Equal | Self::Mixed | Self::Slow => RATE,
+            Self::Switched | Self::OneSlow => SWITCHED_RATE,
+        }
+    }
+
+    /// Bytes per second that the `index`th of so many fetchers sends, and receives.
+    fn of(self, index: usize, fetchers: usize) -> (u64, u64) {
+        match self {
+            Self::Equal => (RATE, DOWN),
+            Self::Mixed => ([RATE / 2, RATE, RATE * 2][index % 3], DOWN),
+            Self::Slow => (RATE / 4, DOWN),
+            Self::OneSlow if index + 1 == fetchers => (SWITCHED_RATE / 10, SWITCHED_RATE / 10),
+            Self::Switched | Self::OneSlow => (SWITCHED_RATE, SWITCHED_RATE),
+        }
+    }
+
+    /// How many of the fetchers, the last ones, nobody waits for.
+    fn late(self) -> usize {
+        usize::from(self == Self::OneSlow)
+    }
+
+    fn linger(self) -> Linger {
+        match self {
+            Self::Equal | Self::Mixed | Self::Slow => Linger::Forever,
+            Self::Switched | Self::OneSlow => Linger::No,
         }
     }
 }
@@ -112,10 +146,13 @@ impl Shape {
     /// (Mundinger, Weber and Weiss, 2008).
     #[allow(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
     pub fn bound(self) -> Duration {
-        let (len, rate) = (self.len() as f64, RATE as f64);
-        let all_up = RATE + (0..self.fetchers).map(|index| self.links.up(index)).sum::<u64>();
-        let together = self.fetchers as f64 * len / all_up as f64;
-        let fluid = (len / rate).max(len / DOWN as f64).max(together);
+        let (len, rate) = (self.len() as f64, self.links.rate() as f64);
+        let waited_for = self.fetchers - self.links.late();
+        let links = (0..self.fetchers).map(|index| self.links.of(index, self.fetchers));
+        let all_up = self.links.rate() + links.clone().map(|(up, _)| up).sum::<u64>();
+        let together = waited_for as f64 * len / all_up as f64;
+        let down = links.take(waited_for).map(|(_, down)| down).min().unwrap_or(DOWN);
+        let fluid = (len / rate).max(len / down as f64).max(together);
         let rounds = (self.pieces + self.fetchers.ilog2() as usize) as f64 / self.pieces as f64;
         let whole = if self.links == Links::Equal { len / rate * rounds } else { 0.0 };
         Duration::from_secs_f64(fluid.max(whole))
@@ -154,6 +191,42 @@ pub fn shapes(largest: usize) -> Vec<Shape> {
     of(equal, sizes).chain(of(mixed, tens.clone())).chain(of(slow, tens)).collect()
 }
 
+/// How many swarms are measured at the same time: one of 1000 takes 8 GB.
+const AT_ONCE: usize = 2;
+
+/// Runs swarms side by side, the largest first, and calls `note` with each as it ends. Their figures, in the
+/// order of the shapes.
+///
+/// # Errors
+/// The first that [`measure`] gives.
+pub fn measure_all(
+    seed: u64,
+    shapes: &[Shape],
+    note: impl Fn(&Figures) + Sync,
+) -> Result<Vec<Figures>, Stuck> {
+    let mut order: Vec<_> = (0..shapes.len()).collect();
+    order.sort_by_key(|at| Reverse(shapes[*at].fetchers));
+    let order = Mutex::new(order.into_iter());
+    let worker = || {
+        let mut figures = Vec::new();
+        loop {
+            let next = order.lock().map(|mut order| order.next());
+            let Ok(Some(at)) = next else { return Ok(figures) };
+            let one = measure(seed, shapes[at])?;
+            note(&one);
+            figures.push((at, one));
+        }
+    };
+    let mut all = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
+        let ends =
+            workers.into_iter().map(|worker| worker.join().expect("measuring does not panic"));
+        ends.collect::<Result<Vec<_>, Stuck>>().map(|parts| parts.concat())
+    })?;
+    all.sort_unstable_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, figures)| figures).collect())
+}
+
 /// Runs a swarm.
 ///
 /// # Errors
@@ -167,7 +240,8 @@ pub fn measure(seed: u64, shape: Shape) -> Result<Figures, Stuck> {
     let known = Disk::known(tree.files.values().next().map_or(&[], Vec::as_slice));
     let tracker = world.add_tracker();
     world.start(tracker);
-    let profile = Profile { up: RATE, down: DOWN, ragged: false, ..Profile::default() };
+    let profile =
+        Profile { up: shape.links.rate(), down: DOWN, ragged: false, ..Profile::default() };
     let jobs = jobs::serve(NAME, &manifest, "/in");
     let seeder = world.add_peer("seeder", jobs, &[tracker], profile.clone());
     world.disk(seeder).put("/in/thing", &tree);
@@ -176,9 +250,10 @@ pub fn measure(seed: u64, shape: Shape) -> Result<Figures, Stuck> {
     let fetchers: Vec<NodeKey> = (0..shape.fetchers)
         .map(|index| {
             let jobs = jobs::fetch_object(NAME, manifest.id(), "/in", |job| {
-                job.linger = Linger::Forever;
+                job.linger = shape.links.linger();
             });
-            let profile = Profile { up: shape.links.up(index), ..profile.clone() };
+            let (up, down) = shape.links.of(index, shape.fetchers);
+            let profile = Profile { up, down, ..profile.clone() };
             let key = world.add_peer("fetcher", jobs, &[tracker], profile);
             world.tune(key, small_buffers);
             world.disk(key).share(&known);
@@ -189,7 +264,7 @@ pub fn measure(seed: u64, shape: Shape) -> Result<Figures, Stuck> {
     for key in &fetchers {
         world.start(*key);
     }
-    let mut left = fetchers.clone();
+    let mut left = fetchers[..shape.fetchers - shape.links.late()].to_vec();
     let end = world.run_until(LIMIT, |world| {
         while left.last().is_some_and(|key| wasted(world, *key).is_some()) {
             left.pop();
