@@ -265,15 +265,17 @@ fn scale_up(seed: u64, peers: usize) -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "this is a command")]
 fn measure_swarms(seed: u64, largest: usize) -> ExitCode {
-    let shapes = swarms::shapes(largest);
-    let all = match swarms::measure_all(seed, &shapes, |figures| println!("{figures}")) {
-        Ok(all) => all,
-        Err(stuck) => {
-            println!("{stuck}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match swarms::publish(&all) {
+    let mut published = Ok(());
+    let measured = swarms::measure_all(seed, &swarms::shapes(largest), |figures, all| {
+        println!("{figures}");
+        // The last ones take long: what is known is there before.
+        published = swarms::publish(all);
+    });
+    if let Err(stuck) = measured {
+        println!("{stuck}");
+        return ExitCode::FAILURE;
+    }
+    match published {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("{problem}");

@@ -7,6 +7,7 @@ mod plot;
 mod report;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::thread;
@@ -194,37 +195,34 @@ pub fn shapes(largest: usize) -> Vec<Shape> {
 /// How many swarms are measured at the same time: one of 1000 takes 8 GB.
 const AT_ONCE: usize = 2;
 
-/// Runs swarms side by side, the largest first, and calls `note` with each as it ends. Their figures, in the
-/// order of the shapes.
+/// Runs swarms side by side, the largest first. Calls `note` as each ends, with its figures and with those
+/// of all that have ended, in the order of the shapes.
 ///
 /// # Errors
 /// The first that [`measure`] gives.
 pub fn measure_all(
     seed: u64,
     shapes: &[Shape],
-    note: impl Fn(&Figures) + Sync,
-) -> Result<Vec<Figures>, Stuck> {
+    note: impl FnMut(Figures, &[Figures]) + Send,
+) -> Result<(), Stuck> {
     let mut order: Vec<_> = (0..shapes.len()).collect();
     order.sort_by_key(|at| Reverse(shapes[*at].fetchers));
     let order = Mutex::new(order.into_iter());
+    let ended = Mutex::new((BTreeMap::new(), note));
     let worker = || {
-        let mut figures = Vec::new();
         loop {
-            let next = order.lock().map(|mut order| order.next());
-            let Ok(Some(at)) = next else { return Ok(figures) };
-            let one = measure(seed, shapes[at])?;
-            note(&one);
-            figures.push((at, one));
+            let next = order.lock().expect("nobody panics with it").next();
+            let Some(at) = next else { return Ok(()) };
+            let figures = measure(seed, shapes[at])?;
+            let (all, note) = &mut *ended.lock().expect("nobody panics with it");
+            all.insert(at, figures);
+            note(figures, &all.values().copied().collect::<Vec<_>>());
         }
     };
-    let mut all = thread::scope(|scope| {
+    thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(worker)).collect();
-        let ends =
-            workers.into_iter().map(|worker| worker.join().expect("measuring does not panic"));
-        ends.collect::<Result<Vec<_>, Stuck>>().map(|parts| parts.concat())
-    })?;
-    all.sort_unstable_by_key(|(at, _)| *at);
-    Ok(all.into_iter().map(|(_, figures)| figures).collect())
+        workers.into_iter().try_for_each(|worker| worker.join().expect("measuring does not panic"))
+    })
 }
 
 /// Runs a swarm.
