@@ -177,8 +177,13 @@ pub trait Folder: Send + Sync {
 pub enum Advice {
     /// It is read from start to end.
     Sequential,
-    /// What memory holds of it is not to be trusted to be what the disk holds: read it anew.
-    Reread,
+    /// What memory holds of these bytes is not to be trusted to be what the disk holds: read them anew.
+    Reread {
+        /// Where they begin.
+        at: u64,
+        /// How many they are, at least 1.
+        len: u64,
+    },
 }
 
 /// An open regular file.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -259,12 +260,12 @@ impl FsFile for OsFile {
     }
 
     fn advise(&self, advice: Advice) {
-        let advice = match advice {
-            Advice::Sequential => rustix::fs::Advice::Sequential,
-            Advice::Reread => rustix::fs::Advice::DontNeed,
+        let (at, len, advice) = match advice {
+            Advice::Sequential => (0, None, rustix::fs::Advice::Sequential),
+            Advice::Reread { at, len } => (at, NonZeroU64::new(len), rustix::fs::Advice::DontNeed),
         };
         // Only a hint: nothing follows from its failure.
-        let _ = rustix::fs::fadvise(&self.file, 0, None, advice);
+        let _ = rustix::fs::fadvise(&self.file, at, len, advice);
     }
 
     fn source(&self, len: u64, stamp: Option<FileStamp>) -> io::Result<Source> {

@@ -10,7 +10,7 @@ use protocol::{Digest, PieceIndex};
 use crate::disk::StorageError;
 
 use super::fetch::Fetch;
-use super::fs::FsFile;
+use super::fs::{Advice, FsFile};
 use super::part::read_full;
 use super::sha256::{Hasher, update_pair};
 
@@ -49,6 +49,9 @@ impl Fetch {
         let mut state = self.state();
         state.usable()?;
         let (file, _) = self.handle(&mut state, wanted)?;
+        // [S3] After a failed sync, memory may hold what the disk does not. All at once before anything is
+        // fetched would be simpler, but with gigabytes that are not written yet it takes seconds.
+        file.advise(Advice::Reread { at: span.offset, len: u64::from(span.len) });
         Ok(Check {
             piece,
             of_file: span.file,

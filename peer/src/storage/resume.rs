@@ -11,7 +11,7 @@ use crate::disk::{FetchSpec, StorageError, StorageErrorKind};
 
 use super::error::{advise, error, refused};
 use super::fetch::State;
-use super::fs::{Advice, Folder, Kind, Meta, Open};
+use super::fs::{Folder, Kind, Meta, Open};
 use super::journal::{Claims, Journal, MAX_JOURNAL};
 use super::layout::{Layout, WantedFile};
 use super::naming::{bad_name, make_file, same_name};
@@ -58,7 +58,6 @@ impl Resume<'_> {
         let late = self.layout.files.iter().zip(&files);
         state.absent = late.filter(|file| is_late(*file)).map(|(file, _)| file.index).collect();
         state.journal = Some(journal);
-        self.forget_read(&claims.written)?;
         Ok((state, claims.written))
     }
 
@@ -266,23 +265,6 @@ impl Resume<'_> {
             Ok(())
         };
         reserve().map_err(|cause| self.refused("reserve space", path, &cause))
-    }
-
-    /// Sees to it that these pieces will be read from the disk: after a failed sync, memory may hold what
-    /// the disk does not. [S3]
-    fn forget_read(&self, pieces: &PieceSet) -> Result<(), StorageError> {
-        let geometry = self.spec.manifest.geometry();
-        for file in &self.layout.files {
-            if !geometry.pieces_of(file.index).any(|piece| pieces.contains(piece)) {
-                continue;
-            }
-            let path = join(&self.part.path("data"), &file.path);
-            self.root
-                .open(&path, Open::Read)
-                .map_err(|cause| self.refused("open it", &path, &cause))?
-                .advise(Advice::Reread);
-        }
-        Ok(())
     }
 
     fn set_aside(&self, name: &str, to: &str) -> Result<(), StorageError> {

@@ -352,10 +352,10 @@ impl FsFile for SimFile {
     }
 
     fn advise(&self, advice: Advice) {
-        if advice == Advice::Reread
+        if let Advice::Reread { at, len } = advice
             && let Ok(mut state) = self.disk.looking(self.process)
         {
-            state.reread(self.ino);
+            state.reread(self.ino, at, len);
         }
     }
 

@@ -316,20 +316,33 @@ impl State {
         }
     }
 
-    /// Forgets content in memory that is not known to be on its way to the disk.
-    pub(super) fn reread(&mut self, ino: u64) {
-        let Some(mut inode) = self.durable.get(ino).cloned() else { return };
-        if let Some(now) = self.now.get(ino) {
-            (inode.mtime, inode.ctime) = (now.mtime, now.ctime);
-            let len = if let Body::File { data, .. } = &now.body { data.len() } else { 0 };
-            if let Body::File { data, .. } = &mut inode.body {
-                data.resize(len);
-            }
+    /// Forgets what memory holds of these bytes, unless it is known to be on its way to the disk.
+    pub(super) fn reread(&mut self, ino: u64, at: u64, len: u64) {
+        let (Some(now), Some(durable)) = (self.now.get(ino).cloned(), self.durable.get(ino)) else {
+            return;
+        };
+        let Body::File { data: in_memory, .. } = &now.body else { return };
+        let mut on_disk = durable.clone();
+        if let Body::File { data, .. } = &mut on_disk.body {
+            data.resize(in_memory.len());
         }
-        self.now.inodes.insert(ino, inode);
+        self.now.inodes.insert(ino, on_disk);
         for change in self.log.iter().filter(|change| change.content_of() == Some(ino)) {
             self.now.apply(change);
         }
+        let on_disk = self.now.inodes.insert(ino, now);
+        let now = self.now.inodes.get_mut(&ino).map(|inode| &mut inode.body);
+        let (Some(Body::File { data, .. }), Some(Body::File { data: on_disk, .. })) =
+            (now, on_disk.map(|inode| inode.body))
+        else {
+            return;
+        };
+        let (at, len) = (usize::try_from(at), usize::try_from(len));
+        let (Ok(at), Ok(len)) = (at, len) else { return };
+        let len = len.min(on_disk.len().min(data.len()).saturating_sub(at));
+        let mut bytes = vec![0; len];
+        on_disk.read(at, &mut bytes);
+        data.write(at, &bytes.into());
     }
 
     pub(super) fn new_process(&mut self) {
