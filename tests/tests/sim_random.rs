@@ -13,7 +13,7 @@ fn random_swarms_complete_whatever_happens() {
 
 /// Seeds that once failed, and what they found. Their plans change with the simulator; what the cores did
 /// wrong has a test of its own as well.
-const ONCE_FAILED: [(u64, &str); 12] = [
+const ONCE_FAILED: [(u64, &str); 13] = [
     (5, "a piece that did not fit on a full disk was never asked for again"),
     (28, "a tracker that came back empty never got its names back"),
     (10_001_129, "fetchers waited for a manifest that each had in its own part folder"),
@@ -29,6 +29,7 @@ const ONCE_FAILED: [(u64, &str); 12] = [
         "the simulator: an actor sent the whole of a piece of one byte, and was called honest",
     ),
     (10_026_828, "the simulator: a dial in the middle of a reset had no outcome"),
+    (80_000_556, "the simulator: what had queued for a slow downlink stayed slow when it was over"),
 ];
 
 #[test]

@@ -18,7 +18,11 @@ impl World {
             let free =
                 node.downlink_free.max(self.now) + len * 1_000_000_000 / down * node.slowness;
             node.downlink_free = free;
-            return self.plan(free, What::Arrive { end: key, parcel, counted: true });
+            let Some(end) = self.end_mut(key) else { return };
+            // The downlink may have become faster, but nothing overtakes what came before it.
+            end.downlink_until = end.downlink_until.max(free);
+            let at = end.downlink_until;
+            return self.plan(at, What::Arrive { end: key, parcel, counted: true });
         }
         if end.silent {
             return self.poke(key);
