@@ -175,21 +175,28 @@ impl Picker {
         exclude: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        let budget = self.wanted_count / WANTED_PER_DUPLICATE + SPARE_DUPLICATES;
-        if self.duplicates >= budget { None } else { self.one_more_source(theirs, exclude, rng) }
+        let room = self.duplicates < self.duplicates_allowed();
+        if room { self.one_more_source(theirs, exclude, rng) } else { None }
     }
 
     /// As [`Picker::pick_endgame`], of pieces that were called off at their source, which has sent nothing
-    /// and not answered: however many there are, most of them will come but once.
+    /// and not answered: as most of them will come but once, there may be twice as many.
     pub fn pick_called_off(
         &mut self,
         theirs: &PieceSet,
         exclude: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
+        if self.duplicates >= 2 * self.duplicates_allowed() {
+            return None;
+        }
         let piece = self.one_more_source(theirs, exclude, rng)?;
         mark!("called-off-asked-elsewhere");
         Some(piece)
+    }
+
+    fn duplicates_allowed(&self) -> u32 {
+        self.wanted_count / WANTED_PER_DUPLICATE + SPARE_DUPLICATES
     }
 
     fn one_more_source(

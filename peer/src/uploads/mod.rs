@@ -232,8 +232,12 @@ impl Uploads {
         if let Some(bucket) = closed {
             return Some(bucket.opens_at());
         }
-        let others = self.waiting.iter().any(|session| !self.slots.holds(*session));
-        self.slots.opens_at().filter(|at| others && *at > now)
+        self.slots.opens_at().filter(|at| *at > now && self.others_wait())
+    }
+
+    /// Whether somebody waits who holds no slot.
+    fn others_wait(&self) -> bool {
+        self.waiting.iter().any(|session| !self.slots.holds(*session))
     }
 
     /// How many requests of a session wait.
@@ -254,7 +258,7 @@ impl Uploads {
     ) -> Option<u64> {
         self.ready.clear();
         let mut free = self.slots.is_open();
-        let others = self.waiting.iter().any(|session| !self.slots.holds(*session));
+        let others = self.others_wait();
         if !free && others {
             self.slots.all_held(now);
             self.slots.note_late(now);

@@ -196,9 +196,10 @@ fn who_does_not_read_holds_nobody_up_for_long() {
     assert!(served(&mut uploads, millis(1_400)).is_empty());
     // Nothing has gone for half a second: somebody else may, and then one after the other.
     assert_eq!(served(&mut uploads, millis(1_500)), [2; 4]);
-    for turn in 1..4 {
+    for turn in 1..6 {
         let (last, next) = if turn % 2 == 0 { (3, 2) } else { (2, 3) };
-        let now = millis(1_500 + 20 * turn);
+        // All before it is tried whether two at a time would be more.
+        let now = millis(1_500 + 15 * turn);
         uploads.drained(now, SessionKey(last));
         assert_eq!(served(&mut uploads, now), [next; 4]);
     }

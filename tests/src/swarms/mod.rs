@@ -34,6 +34,8 @@ const PIECES: usize = 450;
 /// What nobody needs, whatever goes wrong.
 const LIMIT: Duration = Duration::from_secs(3_600);
 const NAME: &str = "thing";
+/// How many swarms are measured at the same time: one of 1000 takes 8 GB.
+const AT_ONCE: usize = 2;
 
 /// What the fetchers send with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,9 +193,6 @@ pub fn shapes(largest: usize) -> Vec<Shape> {
     let [equal, mixed, slow] = Links::ALL;
     of(equal, sizes).chain(of(mixed, tens.clone())).chain(of(slow, tens)).collect()
 }
-
-/// How many swarms are measured at the same time: one of 1000 takes 8 GB.
-const AT_ONCE: usize = 2;
 
 /// Runs swarms side by side, the largest first. Calls `note` as each ends, with its figures and with those
 /// of all that have ended, in the order of the shapes.
