@@ -1,13 +1,15 @@
 """Many connections to one seeder, few of them active; run by probes.py:
 
-    crowd.py IP:PORT OBJECT PIECES PIECE-SIZE IDLE ACTIVE SECONDS
+    crowd.py IP:PORT OBJECT PIECES PIECE-SIZE IDLE ACTIVE SECONDS TURNS
 
-The idle ones open the object and stay silent. The active ones ask for piece after piece, a few at a time, and drop what
-comes; no data is checked, so that the seeder is the one who works. Prints one line: bytes received by the active ones,
-seconds, and how many connections lived to the end. Why one did not, or was refused a piece, goes to the standard error
-output.
+The active ones ask for piece after piece, a few at a time, and drop what comes; no data is checked, so that the seeder is
+the one who works. The idle ones open the object and stay silent. They come and go: a turn is SECONDS without them and
+SECONDS with them, so that both are measured on the same processes, which lie in memory as they do. Prints one line of
+JSON: bytes per second that the active ones received, `alone` and `beside`, for each turn; how many connections were
+`lost`. Why one was, or was refused a piece, goes to the standard error output.
 """
 
+import json
 import os
 import random
 import selectors
@@ -26,6 +28,7 @@ BITMAP = codec.BY_NAME["BITMAP"]["id"]
 UNWANTED = [codec.BY_NAME[name]["id"] for name in ("REJECT", "BYE")]
 KEPT = 512  # first bytes of a payload that are kept: all of those that are looked at
 PEER = 1
+SETTLE = 0.5  # seconds for greetings, and for forgetting who went
 CHANNEL = 0
 
 
@@ -103,37 +106,70 @@ class Book:
         self.pieces, self.piece_size = int(words[1]), min(int(words[2]), BLOCK)
 
 
+class Crowd:
+    """The connections that there are."""
+
+    def __init__(self, where, book):
+        self.where, self.book = where, book
+        self.poll = selectors.DefaultSelector()
+        self.buffer = memoryview(bytearray(BLOCK))
+        self.links = set()
+        self.lost = 0
+
+    def join(self, count, active):
+        """So many more."""
+        for _ in range(count):
+            link = Link(self.where, self.book, active)
+            self.poll.register(link.socket, selectors.EVENT_READ, link)
+            self.links.add(link)
+
+    def leave(self):
+        """The idle ones go."""
+        for link in [link for link in self.links if not link.active]:
+            self._drop(link)
+
+    def _drop(self, link):
+        self.poll.unregister(link.socket)
+        link.socket.close()
+        self.links.remove(link)
+
+    def run(self, seconds):
+        """Bytes per second that come meanwhile."""
+        start, before = time.perf_counter(), self._received()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            for key, _ in self.poll.select(0.05):
+                self._read(key.data)
+        return (self._received() - before) / elapsed
+
+    def _received(self):
+        return sum(link.received for link in self.links if link.active)
+
+    def _read(self, link):
+        try:
+            got = link.socket.recv_into(self.buffer)
+        except OSError:
+            got = 0
+        if got == 0:
+            self._drop(link)
+            self.lost += 1
+        else:
+            link.take(self.buffer[:got])
+
+
 def main(words):
-    """Connects all, counts for so many seconds."""
+    """Connects, counts, and says what was counted."""
     ip, _, port = words[0].rpartition(":")
-    book = Book(words[1:4])
-    idle, active, seconds = int(words[4]), int(words[5]), float(words[6])
-    links = [Link((ip, int(port)), book, number >= idle) for number in range(idle + active)]
-    poll = selectors.DefaultSelector()
-    for link in links:
-        link.socket.setblocking(True)
-        poll.register(link.socket, selectors.EVENT_READ, link)
-    buffer = memoryview(bytearray(BLOCK))
-    alive = len(links)
-    warm, start, end, before = False, 0.0, time.perf_counter() + 1.0, 0
-    while True:
-        now = time.perf_counter()
-        if now >= end:
-            if warm:
-                break
-            # The first second is for greetings.
-            warm, start, end, before = True, now, now + seconds, sum(link.received for link in links)
-        for key, _ in poll.select(0.05):
-            try:
-                got = key.fileobj.recv_into(buffer)
-            except OSError:
-                got = 0
-            if got == 0:
-                poll.unregister(key.fileobj)
-                alive -= 1
-            else:
-                key.data.take(buffer[:got])
-    print(sum(link.received for link in links) - before, time.perf_counter() - start, alive, flush=True)
+    idle, active, seconds, turns = int(words[4]), int(words[5]), float(words[6]), int(words[7])
+    crowd = Crowd((ip, int(port)), Book(words[1:4]))
+    crowd.join(active, True)
+    speeds = {"alone": [], "beside": []}
+    for _ in range(turns):
+        for name, count in (("alone", 0), ("beside", idle)):
+            crowd.join(count, False)
+            crowd.run(SETTLE)
+            speeds[name].append(crowd.run(seconds))
+        crowd.leave()
+    print(json.dumps({**speeds, "lost": crowd.lost}), flush=True)
 
 
 if __name__ == "__main__":
