@@ -27,8 +27,9 @@ const LATE: u32 = 4;
 /// Nobody is late before the first, since systems take and send in spurts, and everybody after the second.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
-/// How long each holder may take as long as the pace is not known.
-const FIRST_HOLD: Duration = Duration::from_millis(500);
+/// How long each holder may take as long as the pace is not known. All others wait meanwhile; but whom a
+/// piece takes longer is called late, so it should not be less than 256 KiB take over a usual link.
+const FIRST_HOLD: Duration = Duration::from_millis(200);
 /// The pace is known, and what went before counts half, after so long: the system takes the first bytes
 /// at once, whatever the way out is like.
 const PACE: Duration = Duration::from_millis(500);
@@ -143,7 +144,7 @@ impl Slots {
         let (gone, time) = self.pace;
         if time < PACE {
             let holders = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
-            return (FIRST_HOLD.saturating_mul(holders)).min(LONGEST_HOLD);
+            return FIRST_HOLD.saturating_mul(holders).min(LONGEST_HOLD);
         }
         let handed: u64 = self.holders.values().map(|holder| holder.bytes).sum();
         let nanos = time.as_nanos() * u128::from(handed) / u128::from(gone.max(1));

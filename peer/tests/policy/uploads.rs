@@ -193,13 +193,13 @@ fn who_does_not_read_holds_nobody_up_for_long() {
         push_piece(&mut uploads, 2, piece);
         push_piece(&mut uploads, 3, 10 + piece);
     }
-    assert!(served(&mut uploads, millis(1_400)).is_empty());
-    // Nothing has gone for half a second: somebody else may, and then one after the other.
-    assert_eq!(served(&mut uploads, millis(1_500)), [2; 4]);
+    assert!(served(&mut uploads, millis(1_190)).is_empty());
+    // Nothing has gone for a fifth of a second: somebody else may, and then one after the other.
+    assert_eq!(served(&mut uploads, millis(1_200)), [2; 4]);
     for turn in 1..6 {
         let (last, next) = if turn % 2 == 0 { (3, 2) } else { (2, 3) };
         // All before it is tried whether two at a time would be more.
-        let now = millis(1_500 + 15 * turn);
+        let now = millis(1_200 + 15 * turn);
         uploads.drained(now, SessionKey(last));
         assert_eq!(served(&mut uploads, now), [next; 4]);
     }
