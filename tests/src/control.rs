@@ -177,12 +177,8 @@ impl World {
 
     /// Changes how a node stands with its network.
     pub fn set_network(&mut self, key: NodeKey, refuses: bool, exhausted: bool, slowness: u64) {
-        let (now, slowness) = (self.now, slowness.max(1));
         let node = &mut self.nodes[key.0];
-        // What queues for its downlink goes at the new pace from now on, too.
-        let queued = node.downlink_free.saturating_sub(now);
-        node.downlink_free = now + queued / node.slowness * slowness;
-        (node.refuses, node.exhausted, node.slowness) = (refuses, exhausted, slowness);
+        (node.refuses, node.exhausted, node.slowness) = (refuses, exhausted, slowness.max(1));
     }
 
     /// Sets a node's clock on the wall so far ahead.

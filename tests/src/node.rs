@@ -20,6 +20,7 @@ use tracker::Tracker;
 use tracker::store::{Committer, MemoryStore};
 
 use crate::disk::{Cost, Disk};
+use crate::link::Parcel;
 use crate::rogue::{Rogue, Script};
 
 /// One task of a machine, numbered by its host.
@@ -320,7 +321,8 @@ pub(crate) struct Node {
     /// Its ends of connections that it lost with its power.
     pub(crate) silenced: Vec<EndKey>,
     pub(crate) uplink: Uplink,
-    pub(crate) downlink_free: u64,
+    /// What has come for it, the first on its way through the downlink.
+    pub(crate) downlink: VecDeque<(EndKey, Parcel)>,
     /// When its clock began, and what it showed then.
     pub(crate) boot: u64,
     pub(crate) clock_base: u64,
@@ -371,7 +373,7 @@ impl Node {
             connecting: BTreeSet::new(),
             silenced: Vec::new(),
             uplink: Uplink::default(),
-            downlink_free: 0,
+            downlink: VecDeque::new(),
             boot: 0,
             clock_base: 0,
             wake: None,

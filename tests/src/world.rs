@@ -41,6 +41,8 @@ pub(crate) enum What {
     Left { end: EndKey, len: usize },
     /// Something arrives at an end.
     Arrive { end: EndKey, parcel: Parcel, counted: bool },
+    /// What was first in a node's downlink is through.
+    Through { node: usize },
     /// A connection request arrives.
     Syn { from: usize, epoch: u64, conn: ConnId, remote: SocketAddr },
     /// A process takes a new connection.
@@ -264,6 +266,7 @@ impl World {
             What::Read(end) => self.read(end),
             What::Left { end, len } => self.segment_left(end, len),
             What::Arrive { end, parcel, counted } => self.arrive(end, parcel, counted),
+            What::Through { node } => self.through_downlink(node),
             What::Syn { from, epoch, conn, remote } => self.syn(from, epoch, conn, remote),
             What::Accepted { end, remote } => self.accepted(end, remote),
             What::Connected { end, .. } => self.connected(end),

@@ -71,8 +71,6 @@ pub(crate) struct End {
     silent: bool,
     poked: bool,
     last_arrival: u64,
-    /// When all that came for it will be through its node's downlink.
-    downlink_until: u64,
     /// On their way to it over a cut way.
     held_back: Vec<(Parcel, bool)>,
 }

@@ -13,16 +13,12 @@ impl World {
         let index = end.node;
         let down = self.nodes[index].profile.down;
         if !counted && down > 0 {
-            let len = if let Parcel::Bytes(bytes) = &parcel { bytes.len() as u64 } else { 0 };
-            let node = &mut self.nodes[index];
-            let free =
-                node.downlink_free.max(self.now) + len * 1_000_000_000 / down * node.slowness;
-            node.downlink_free = free;
-            let Some(end) = self.end_mut(key) else { return };
-            // The downlink may have become faster, but nothing overtakes what came before it.
-            end.downlink_until = end.downlink_until.max(free);
-            let at = end.downlink_until;
-            return self.plan(at, What::Arrive { end: key, parcel, counted: true });
+            let queue = &mut self.nodes[index].downlink;
+            queue.push_back((key, parcel));
+            if queue.len() == 1 {
+                self.serve_downlink(index);
+            }
+            return;
         }
         if end.silent {
             return self.poke(key);
@@ -48,6 +44,23 @@ impl World {
             Parcel::GaveUp => end.broken = Some(CloseCause::TimedOut),
         }
         self.plan_read(key);
+    }
+
+    /// Begins with what is first in a node's downlink. Each part takes as long as the downlink is slow when
+    /// its turn comes, so that what queues while it is slow does not stay so.
+    fn serve_downlink(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let Some((_, parcel)) = node.downlink.front() else { return };
+        let len = if let Parcel::Bytes(bytes) = parcel { bytes.len() as u64 } else { 0 };
+        let time = (len * 1_000_000_000).checked_div(node.profile.down).unwrap_or(0);
+        self.plan(self.now + time * node.slowness, What::Through { node: index });
+    }
+
+    /// What was first in a node's downlink is through.
+    pub(crate) fn through_downlink(&mut self, index: usize) {
+        let Some((key, parcel)) = self.nodes[index].downlink.pop_front() else { return };
+        self.serve_downlink(index);
+        self.arrive(key, parcel, true);
     }
 
     pub(super) fn plan_read(&mut self, key: EndKey) {
