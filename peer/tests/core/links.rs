@@ -171,6 +171,24 @@ fn who_does_not_serve_the_object_gives_way_when_it_holds_the_last_place() {
     assert_eq!(rig.bye(other), Some(protocol::Code::OVERLOADED));
 }
 
+/// As in the simulator's seed 130090326: a seeder that was restarted is asked while it still hashes.
+#[test]
+fn who_does_not_serve_the_object_yet_is_asked_again_on_the_same_link() {
+    let mut rig = Rig::fetching(&manifest(4), &[addr(2)]);
+    let seeder = rig.connect(LARGER);
+    let mut before = rig.opened(seeder).expect("the peer opens a channel");
+    for _ in 0..5 {
+        rig.tell(seeder, |session| session.close_channel(before, protocol::Code::NOT_FOUND));
+        rig.sleep(Duration::from_millis(4_900));
+        assert_eq!(rig.opened(seeder), Some(before), "nobody is asked on and on");
+        rig.sleep(Duration::from_millis(500));
+        let channel = rig.opened(seeder).expect("the peer opens a channel");
+        assert_ne!(channel, before);
+        before = channel;
+    }
+    assert!(rig.dialed.is_empty(), "there is a link already");
+}
+
 #[test]
 fn nobody_gives_way_while_there_is_room_or_nobody_else_to_ask() {
     for (max_peers, others) in [(2, vec![addr(3)]), (1, vec![])] {
