@@ -13,6 +13,8 @@ const MAX_CANDIDATES: usize = 1_000;
 const MAX_TRIES: u32 = 3;
 /// Pause after the first failed attempt; doubles each time.
 const RETRY_AFTER: Duration = Duration::from_secs(4);
+/// Who does not serve the object is asked for it again after this.
+const REOPEN_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
@@ -77,6 +79,15 @@ impl Candidates {
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.busy = false;
             candidate.not_before = candidate.not_before.max(now + RETRY_AFTER / 4);
+        }
+    }
+
+    /// A connection to it lives on, but it does not serve the object: it may later, like a seeder that still
+    /// hashes. A longer pause that it has earned goes on.
+    pub(crate) fn refused(&mut self, now: Time, addr: SocketAddr) {
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.busy = false;
+            candidate.not_before = candidate.not_before.max(now + REOPEN_AFTER);
         }
     }
 

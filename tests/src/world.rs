@@ -40,7 +40,9 @@ pub(crate) enum What {
     /// A segment has left through the uplink of its node.
     Left { end: EndKey, len: usize },
     /// Something arrives at an end.
-    Arrive { end: EndKey, parcel: Parcel, counted: bool },
+    Arrive { end: EndKey, parcel: Parcel },
+    /// An end's system gives up what nobody acknowledges.
+    GiveUp(EndKey),
     /// What was first in a node's downlink is through.
     Through { node: usize },
     /// A connection request arrives.
@@ -265,7 +267,8 @@ impl World {
             What::Pump(end) => self.pump(end),
             What::Read(end) => self.read(end),
             What::Left { end, len } => self.segment_left(end, len),
-            What::Arrive { end, parcel, counted } => self.arrive(end, parcel, counted),
+            What::Arrive { end, parcel } => self.arrive(end, parcel),
+            What::GiveUp(end) => self.enter(end, Parcel::GaveUp),
             What::Through { node } => self.through_downlink(node),
             What::Syn { from, epoch, conn, remote } => self.syn(from, epoch, conn, remote),
             What::Accepted { end, remote } => self.accepted(end, remote),

@@ -1,7 +1,6 @@
 //! Connections to other peers: dialing, sessions, who is who, and what ends them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use protocol::limits::MANIFEST_PIECE;
 use protocol::message::{Holdings, Request};
@@ -20,8 +19,6 @@ const MAX_DIALING: usize = 16;
 /// Links of one swarm that we look for on our own: about thirty neighbours are enough for
 /// rarest-first to work as if everybody saw everything.
 const TARGET_MEMBERS: usize = 30;
-/// Who closed the channel of an object is asked for it again after this.
-const REOPEN_AFTER: Duration = Duration::from_secs(5);
 
 impl Peer {
     pub(super) fn on_listening(&mut self, local: SocketAddr) {
@@ -397,11 +394,7 @@ impl Peer {
         self.forget_channel(now, conn, link, channel);
         let Some(swarm) = key.and_then(|key| self.swarms.get_mut(&key)) else { return };
         if !swarm.members.contains_key(&conn) {
-            // It may serve the object later, like a seeder that still hashes, and this link may live long.
-            for addr in link.addresses() {
-                swarm.candidates.lost(now, addr);
-                swarm.candidates.avoid(addr, now + REOPEN_AFTER);
-            }
+            link.addresses().for_each(|addr| swarm.candidates.refused(now, addr));
         }
     }
 

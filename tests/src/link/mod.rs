@@ -72,7 +72,7 @@ pub(crate) struct End {
     poked: bool,
     last_arrival: u64,
     /// On their way to it over a cut way.
-    held_back: Vec<(Parcel, bool)>,
+    held_back: Vec<Parcel>,
 }
 
 impl End {
@@ -443,8 +443,7 @@ impl World {
             self.send(key, Parcel::Rst);
         } else if first {
             let other = (key.0, 1 - key.1);
-            let late = What::Arrive { end: other, parcel: Parcel::GaveUp, counted: true };
-            self.plan(self.now + RETRANSMIT_TIMEOUT, late);
+            self.plan(self.now + RETRANSMIT_TIMEOUT, What::GiveUp(other));
         }
     }
 

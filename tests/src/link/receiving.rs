@@ -8,18 +8,38 @@ use crate::world::{What, World};
 
 impl World {
     /// Something comes to a node; bytes take their time on its downlink.
-    pub(crate) fn arrive(&mut self, key: EndKey, parcel: Parcel, counted: bool) {
-        let Some(end) = self.end(key) else { return };
-        let index = end.node;
-        let down = self.nodes[index].profile.down;
-        if !counted && down > 0 {
-            let queue = &mut self.nodes[index].downlink;
-            queue.push_back((key, parcel));
-            if queue.len() == 1 {
-                self.serve_downlink(index);
-            }
-            return;
+    pub(crate) fn arrive(&mut self, key: EndKey, parcel: Parcel) {
+        let Some(index) = self.end(key).map(|end| end.node) else { return };
+        let node = &mut self.nodes[index];
+        if node.profile.down == 0 {
+            return self.enter(key, parcel);
         }
+        node.downlink.push_back((key, parcel));
+        if node.downlink.len() == 1 {
+            self.serve_downlink(index);
+        }
+    }
+
+    /// Begins with what is first in a node's downlink. Each part takes as long as the downlink is slow when
+    /// its turn comes, so that what queues while it is slow does not stay so.
+    fn serve_downlink(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let Some((_, parcel)) = node.downlink.front() else { return };
+        let len = if let Parcel::Bytes(bytes) = parcel { bytes.len() as u64 } else { 0 };
+        let time = (len * 1_000_000_000).checked_div(node.profile.down).unwrap_or(0);
+        self.plan(self.now + time * node.slowness, What::Through { node: index });
+    }
+
+    /// What was first in a node's downlink is through.
+    pub(crate) fn through_downlink(&mut self, index: usize) {
+        let Some((key, parcel)) = self.nodes[index].downlink.pop_front() else { return };
+        self.serve_downlink(index);
+        self.enter(key, parcel);
+    }
+
+    /// Something reaches an end's system.
+    pub(crate) fn enter(&mut self, key: EndKey, parcel: Parcel) {
+        let Some(end) = self.end(key) else { return };
         if end.silent {
             return self.poke(key);
         }
@@ -44,23 +64,6 @@ impl World {
             Parcel::GaveUp => end.broken = Some(CloseCause::TimedOut),
         }
         self.plan_read(key);
-    }
-
-    /// Begins with what is first in a node's downlink. Each part takes as long as the downlink is slow when
-    /// its turn comes, so that what queues while it is slow does not stay so.
-    fn serve_downlink(&mut self, index: usize) {
-        let node = &self.nodes[index];
-        let Some((_, parcel)) = node.downlink.front() else { return };
-        let len = if let Parcel::Bytes(bytes) = parcel { bytes.len() as u64 } else { 0 };
-        let time = (len * 1_000_000_000).checked_div(node.profile.down).unwrap_or(0);
-        self.plan(self.now + time * node.slowness, What::Through { node: index });
-    }
-
-    /// What was first in a node's downlink is through.
-    pub(crate) fn through_downlink(&mut self, index: usize) {
-        let Some((key, parcel)) = self.nodes[index].downlink.pop_front() else { return };
-        self.serve_downlink(index);
-        self.arrive(key, parcel, true);
     }
 
     pub(super) fn plan_read(&mut self, key: EndKey) {

@@ -222,7 +222,7 @@ impl World {
         if let Some(trouble) = self.cut_between(a, b) {
             self.faults.effect(trouble, 1);
             if let Some(end) = self.end_mut(to) {
-                end.held_back.push((parcel, false));
+                end.held_back.push(parcel);
             }
             return;
         }
@@ -230,7 +230,7 @@ impl World {
         let Some(end) = self.end_mut(to) else { return };
         let at = at.max(end.last_arrival);
         end.last_arrival = at;
-        self.plan(at, What::Arrive { end: to, parcel, counted: false });
+        self.plan(at, What::Arrive { end: to, parcel });
     }
 
     /// What was held back on a way that works again goes on.
@@ -244,7 +244,7 @@ impl World {
                     continue;
                 }
                 let parcels = std::mem::take(&mut end.held_back);
-                for (parcel, _) in parcels {
+                for parcel in parcels {
                     self.send((link, 1 - side), parcel);
                 }
             }
