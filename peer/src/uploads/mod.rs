@@ -4,7 +4,8 @@
 //! session without a slot waits, and one with a slot finishes the piece that it began. When a slot is
 //! free, sessions take turns by bytes: nobody gets more than `QUANTUM` and a block ahead of anybody
 //! else who could be served. Inside that bound, pieces that were sent least begin first, so that a
-//! swarm's first copies spread before any second one.
+//! swarm's first copies spread before any second one. For a first copy the bound is wider, `FIRST_LEAD`:
+//! those who are behind may want nothing but what was sent before, and a piece that nobody has helps all.
 //!
 //! Invariant U1: each pushed request leaves exactly once, through `next`, `cancel` or one of the drops.
 
@@ -22,6 +23,8 @@ use slots::Slots;
 
 /// How many bytes a session may be ahead of the others, to finish what it began.
 const QUANTUM: u64 = 256 << 10;
+/// How many bytes it may be ahead to take what was never sent from here.
+const FIRST_LEAD: u64 = 1 << 20;
 /// So many begun pieces are remembered for each session: blocks of one piece come a few at a time.
 const MAX_BEGUN: usize = 4;
 
@@ -198,7 +201,7 @@ impl Uploads {
         let behind = self.find_ready(now, can_send)?;
         self.clock = self.clock.max(behind);
         loop {
-            let session = self.first_ready(behind + QUANTUM)?;
+            let session = self.first_ready(behind)?;
             let queue = self.sessions.get_mut(&session)?;
             let (rank, key) = queue.head?;
             if queue.rank(key, &self.counts) != Some(rank) {
@@ -297,10 +300,13 @@ impl Uploads {
         }
     }
 
-    fn first_ready(&self, limit: u64) -> Option<SessionKey> {
+    /// Whose turn it is, when the one furthest behind stands there.
+    fn first_ready(&self, behind: u64) -> Option<SessionKey> {
         let order = |session: &SessionKey| {
             let queue = self.sessions.get(session)?;
-            let (rank, _) = queue.head.filter(|_| queue.served <= limit)?;
+            let ahead = queue.served - behind;
+            let may = ahead <= QUANTUM || (ahead <= FIRST_LEAD && queue.gives_first(&self.counts));
+            let (rank, _) = queue.head.filter(|_| may)?;
             let other = self.last != Some(*session);
             Some((
                 (rank.class, other && rank.class == Class::Begun, rank.sent),
@@ -329,6 +335,18 @@ impl Queue {
         } else {
             Rank { class: Class::Fresh, sent: counts.get(group.swarm, key.1), arrival }
         })
+    }
+
+    /// Whether what it would be served next is of the first copy of a piece.
+    fn gives_first(&self, counts: &Counts) -> bool {
+        let Some((rank, key)) = self.head else { return false };
+        let Some(group) = self.groups.get(&key) else { return false };
+        match rank.class {
+            Class::Manifest => false,
+            Class::Begun => counts.get(group.swarm, key.1) == 1,
+            // If it was sent meanwhile, that is found out once it is its turn.
+            Class::Fresh => rank.sent == 0,
+        }
     }
 
     fn find_head(&mut self, counts: &Counts) {

@@ -56,6 +56,51 @@ fn each_piece_is_sent_once_before_any_is_sent_twice() {
     }
 }
 
+/// Bytes that one session may be ahead of another, to take what was never sent.
+const FIRST_LEAD: u64 = 1 << 20;
+
+#[test]
+fn who_wants_what_was_never_sent_does_not_wait_for_those_who_want_it_again() {
+    let mut uploads = Uploads::new(None);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    drain(&mut uploads);
+    // The second one asks for the same again, the first one for what is new.
+    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    (100..104).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    let order = drain(&mut uploads);
+    assert!(order[..4 * 4].iter().all(|(session, _)| *session == 1), "{:?}", &order[..4 * 4]);
+}
+
+#[test]
+fn what_somebody_else_was_sent_meanwhile_hides_nothing_that_was_never_sent() {
+    let mut uploads = Uploads::new(None);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    drain(&mut uploads);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    (100..104).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    (0..2 * 4).for_each(|_| assert_eq!(next(&mut uploads).unwrap().0, 1));
+    push_piece(&mut uploads, 3, 102);
+    let order = drain(&mut uploads);
+    assert_eq!((order[0], order[4]), ((3, 102), (1, 103)), "{:?}", &order[..8]);
+}
+
+#[test]
+fn what_was_never_sent_takes_no_more_than_its_lead() {
+    let mut uploads = Uploads::new(None);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    drain(&mut uploads);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    (100..300).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    let mut shares = BTreeMap::from([(1, 0_u64), (2, 0)]);
+    for _ in 0..400 {
+        let (session, request) = next(&mut uploads).unwrap();
+        *shares.entry(session).or_default() += u64::from(request.len);
+        let ahead = shares[&1].saturating_sub(shares[&2]);
+        assert!(ahead <= FIRST_LEAD + u64::from(BLOCK), "{shares:?}");
+    }
+    assert!(shares[&2] >= 190 * u64::from(BLOCK), "{shares:?}");
+}
+
 #[test]
 fn a_begun_piece_goes_on_when_its_blocks_come_late() {
     let mut uploads = Uploads::new(None);
