@@ -13,7 +13,7 @@ fn random_swarms_complete_whatever_happens() {
 
 /// Seeds that once failed, and what they found. Their plans change with the simulator; what the cores did
 /// wrong has a test of its own as well.
-const ONCE_FAILED: [(u64, &str); 15] = [
+const ONCE_FAILED: [(u64, &str); 16] = [
     (5, "a piece that did not fit on a full disk was never asked for again"),
     (28, "a tracker that came back empty never got its names back"),
     (10_001_129, "fetchers waited for a manifest that each had in its own part folder"),
@@ -32,6 +32,10 @@ const ONCE_FAILED: [(u64, &str); 15] = [
     (80_000_556, "the simulator: what had queued for a slow downlink stayed slow when it was over"),
     (130_021_789, "the simulator: the same for what had queued on one connection"),
     (130_090_326, "who was asked for an object before it had hashed it was never asked again"),
+    (
+        150_067_026,
+        "the simulator: a lie about a one-byte piece was the whole of it, and called honest",
+    ),
 ];
 
 #[test]

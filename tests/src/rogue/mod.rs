@@ -281,8 +281,9 @@ impl Rogue {
                 self.misdeeds += 1;
                 let code = [Code::BUSY, Code::NO_PIECE, Code::GONE][self.rng.index(3)];
                 let message = match self.rng.below(4) {
-                    0 => {
-                        let len = len.saturating_sub(1).max(1);
+                    // One byte can't be answered with less, and one that is wrong is no lie but corrupt.
+                    0 if len > 1 => {
+                        let len = len - 1;
                         let mut bytes = DataHead { block, len }.to_frame_head().to_vec();
                         bytes.resize(bytes.len() + len as usize, 0);
                         return self.say_raw(conn, bytes, out);
