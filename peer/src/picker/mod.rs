@@ -169,14 +169,18 @@ impl Picker {
     /// this peer is being asked for, and what may soon be here anyway): any of the longer waiting half of
     /// those with the fewest sources. Only when nothing is missing that anybody holds, at most three
     /// sources per piece, and only as long as duplicates stay below 1 % of all wanted pieces plus one.
+    /// The last piece of all may have its sources anyway: a source that is far slower than the rest would
+    /// otherwise keep the fetch for itself, with all others idle.
     pub fn pick_endgame(
         &mut self,
         theirs: &PieceSet,
         exclude: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        let room = self.duplicates < self.duplicates_allowed();
-        if room { self.one_more_source(theirs, exclude, rng) } else { None }
+        if !self.may_double(self.duplicates_allowed()) {
+            return None;
+        }
+        self.one_more_source(theirs, exclude, rng)
     }
 
     /// As [`Picker::pick_endgame`], of pieces that were called off at their source, which has sent nothing
@@ -187,12 +191,16 @@ impl Picker {
         exclude: impl Fn(PieceIndex) -> bool,
         rng: &mut Rng,
     ) -> Option<PieceIndex> {
-        if self.duplicates >= 2 * self.duplicates_allowed() {
+        if !self.may_double(2 * self.duplicates_allowed()) {
             return None;
         }
         let piece = self.one_more_source(theirs, exclude, rng)?;
         mark!("called-off-asked-elsewhere");
         Some(piece)
+    }
+
+    fn may_double(&self, most: u32) -> bool {
+        self.duplicates < most || self.remaining == 1
     }
 
     fn duplicates_allowed(&self) -> u32 {

@@ -106,6 +106,32 @@ fn duplicates_come_last_and_stay_few() {
 }
 
 #[test]
+fn the_last_piece_waits_for_nobody_even_when_all_duplicates_are_spent() {
+    let all = pieces(128);
+    let mut picker = picker(&all);
+    let mut rng = Rng::new(1);
+    let full = PieceSet::full(128);
+    picker.seed_joined();
+    while picker.pick(&full, &mut rng).is_some() {}
+    // As many are on their way as there may be.
+    while picker.pick_called_off(&full, |piece| piece == all[5], &mut rng).is_some() {}
+    let got = |picker: &mut Picker, pieces: &[PieceIndex]| {
+        for piece in pieces {
+            picker.received(*piece);
+            picker.stored(*piece);
+        }
+    };
+    got(&mut picker, &all[7..]);
+    got(&mut picker, &all[..5]);
+    assert_eq!(picker.pick_called_off(&full, |_| false, &mut rng), None, "another one is not here");
+    got(&mut picker, &[all[6]]);
+    assert_eq!(picker.pick_called_off(&full, |_| false, &mut rng), Some(all[5]));
+    assert_eq!(picker.pick_endgame(&full, |_| false, &mut rng), Some(all[5]));
+    assert_eq!(picker.state(all[5]), PieceState::Assigned(3));
+    assert_eq!(picker.pick_endgame(&full, |_| false, &mut rng), None, "three sources are enough");
+}
+
+#[test]
 fn the_endgame_begins_when_the_rest_is_nowhere() {
     let all = pieces(3);
     let mut picker = picker(&all);

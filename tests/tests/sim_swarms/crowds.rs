@@ -18,21 +18,17 @@ fn ten_fetchers_share_what_one_seeder_sends() {
     }
 }
 
-/// In one of 40 swarms the last fetcher waits for the slow one all the same: it has begun to send the last
-/// piece, and no further copy of it may be asked for. So this is of the usual one, not of each.
 #[test]
 fn one_that_is_ten_times_slower_hardly_delays_the_others() {
-    let mut delays: Vec<f64> = (2..11)
-        .map(|seed| {
-            let of = |links| Shape { links, fetchers: 8, pieces: 128 };
-            let alike = or_panic(measure(seed, of(Links::Switched)));
-            let figures = or_panic(measure(seed, of(Links::OneSlow)));
-            println!("{alike}\n{figures}");
-            assert!(figures.copies < 1.25, "{figures}");
-            figures.ratio() - alike.ratio()
-        })
-        .collect();
-    delays.sort_by(f64::total_cmp);
-    assert!(delays[delays.len() / 2] < 0.1, "{delays:?}");
-    assert!(delays[delays.len() - 2] < 0.2, "only one of nine may be so unlucky: {delays:?}");
+    for seed in 2..12 {
+        let of = |links| Shape { links, fetchers: 8, pieces: 128 };
+        let alike = or_panic(measure(seed, of(Links::Switched)));
+        let figures = or_panic(measure(seed, of(Links::OneSlow)));
+        println!("{alike}\n{figures}");
+        assert!(figures.copies < 1.25, "{figures}");
+        assert!(
+            figures.ratio() < alike.ratio() + 0.2,
+            "without a slow one {alike}\nwith {figures}"
+        );
+    }
 }
