@@ -56,16 +56,22 @@ fn each_piece_is_sent_once_before_any_is_sent_twice() {
     }
 }
 
+/// Session 1 was sent a hundred pieces, and session 2 waits for the same.
+fn one_ahead_one_behind() -> Uploads {
+    let mut uploads = Uploads::new(None);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
+    drain(&mut uploads);
+    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    uploads
+}
+
 /// Bytes that one session may be ahead of another, to take what was never sent.
 const FIRST_LEAD: u64 = 1 << 20;
 
 #[test]
 fn who_wants_what_was_never_sent_does_not_wait_for_those_who_want_it_again() {
-    let mut uploads = Uploads::new(None);
-    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
-    drain(&mut uploads);
-    // The second one asks for the same again, the first one for what is new.
-    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    let mut uploads = one_ahead_one_behind();
+    // The first one asks for what is new.
     (100..104).for_each(|piece| push_piece(&mut uploads, 1, piece));
     let order = drain(&mut uploads);
     assert!(order[..4 * 4].iter().all(|(session, _)| *session == 1), "{:?}", &order[..4 * 4]);
@@ -73,10 +79,7 @@ fn who_wants_what_was_never_sent_does_not_wait_for_those_who_want_it_again() {
 
 #[test]
 fn what_somebody_else_was_sent_meanwhile_hides_nothing_that_was_never_sent() {
-    let mut uploads = Uploads::new(None);
-    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
-    drain(&mut uploads);
-    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    let mut uploads = one_ahead_one_behind();
     (100..104).for_each(|piece| push_piece(&mut uploads, 1, piece));
     (0..2 * 4).for_each(|_| assert_eq!(next(&mut uploads).unwrap().0, 1));
     push_piece(&mut uploads, 3, 102);
@@ -86,10 +89,7 @@ fn what_somebody_else_was_sent_meanwhile_hides_nothing_that_was_never_sent() {
 
 #[test]
 fn what_was_never_sent_takes_no_more_than_its_lead() {
-    let mut uploads = Uploads::new(None);
-    (0..100).for_each(|piece| push_piece(&mut uploads, 1, piece));
-    drain(&mut uploads);
-    (0..100).for_each(|piece| push_piece(&mut uploads, 2, piece));
+    let mut uploads = one_ahead_one_behind();
     (100..300).for_each(|piece| push_piece(&mut uploads, 1, piece));
     let mut shares = BTreeMap::from([(1, 0_u64), (2, 0)]);
     for _ in 0..400 {
