@@ -110,7 +110,9 @@ impl Plan {
             // Whether anything worth mentioning comes: on a slow link a piece takes its time.
             let comes = |key: &NodeKey| (self.world.life(*key), self.world.traffic(*key).1 >> 12);
             let lives: Vec<_> = fetchers.iter().map(comes).collect();
-            if before != [(held.clone(), lives.clone())] {
+            // Nobody can learn anything from a tracker that sleeps: the time begins when it is awake.
+            let asleep = self.world.life(self.tracker) == Life::Paused;
+            if asleep || before != [(held.clone(), lives.clone())] {
                 (before, since) = (vec![(held, lives)], self.world.elapsed());
             } else if self.world.elapsed() - since > QUIET {
                 return Ok(());
