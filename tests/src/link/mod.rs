@@ -433,13 +433,14 @@ impl World {
         node.uplink = crate::node::Uplink::default();
     }
 
-    /// Data came for a host that has no power, or had none.
+    /// Data came for a host that has no power, or had none. With power its system resets what it does not
+    /// know, whether its process is back, sleeps or has ended.
     fn poke(&mut self, key: EndKey) {
         let Some(end) = self.end_mut(key) else { return };
         let first = !end.poked;
         end.poked = true;
         let index = end.node;
-        if self.nodes[index].life == Life::Up {
+        if !self.nodes[index].dark {
             self.send(key, Parcel::Rst);
         } else if first {
             let other = (key.0, 1 - key.1);
