@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use peer::notice::Notice;
+use peer::disk::StorageErrorKind;
+use peer::notice::{Failure, Notice};
 use protocol::{Digest, ObjectId, PieceSet};
 
 use crate::journal;
@@ -69,6 +70,15 @@ impl World {
             known.insert(piece);
         });
         known
+    }
+
+    /// Whether a fetch of a node ended because its disk was full. It may have had no room to write down what
+    /// it has, either.
+    pub fn ran_out_of_space(&self, key: NodeKey) -> bool {
+        self.nodes[key.0].notices.iter().any(|(_, notice)| match notice {
+            Notice::Failed(Failure::Storage(error)) => error.kind == StorageErrorKind::NoSpace,
+            _ => false,
+        })
     }
 
     /// What none of these has.

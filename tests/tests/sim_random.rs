@@ -13,7 +13,7 @@ fn random_swarms_complete_whatever_happens() {
 
 /// Seeds that once failed, and what they found. Their plans change with the simulator; what the cores did
 /// wrong has a test of its own as well.
-const ONCE_FAILED: [(u64, &str); 18] = [
+const ONCE_FAILED: [(u64, &str); 19] = [
     (5, "a piece that did not fit on a full disk was never asked for again"),
     (28, "a tracker that came back empty never got its names back"),
     (10_001_129, "fetchers waited for a manifest that each had in its own part folder"),
@@ -37,6 +37,7 @@ const ONCE_FAILED: [(u64, &str); 18] = [
         "the simulator: a lie about a one-byte piece was the whole of it, and called honest",
     ),
     (170_021_560, "the simulator: the rest without seeders was over while the tracker still slept"),
+    (170_079_799, "the simulator: a journal was expected to name what it had no room to name"),
     (180_042_984, "the simulator: a host with power reset nothing once its process had ended"),
 ];
 

@@ -41,7 +41,11 @@ impl World {
     pub(crate) fn enter(&mut self, key: EndKey, parcel: Parcel) {
         let Some(end) = self.end(key) else { return };
         if end.silent {
-            return self.poke(key);
+            // Nobody answers a reset with a reset (RFC 9293, 3.10.7.1).
+            if matches!(parcel, Parcel::Bytes(_) | Parcel::Fin) {
+                self.poke(key);
+            }
+            return;
         }
         if !end.known {
             // A closed socket answers data with a reset.

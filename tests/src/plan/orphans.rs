@@ -67,7 +67,7 @@ impl Plan {
             kept || self.world.has_manifest(*key, record.object)
         });
         let forgetful = FORGETFUL.into_iter().any(|kind| self.has(kind));
-        let known = |key: &NodeKey| match forgetful {
+        let known = |key: &NodeKey| match forgetful || self.world.ran_out_of_space(*key) {
             true => self.world.knows_of(*key, record.object),
             false => self.world.holds(*key, record.object),
         };

@@ -27,6 +27,31 @@ fn one_of_three_seeders_dies_half_way() {
 }
 
 #[test]
+fn two_hosts_that_lost_their_power_do_not_reset_each_other_for_ever() {
+    let mut rig = Rig::new(1);
+    let tree = Tree::file(7, 6_000_000);
+    let seeder = rig.seeder("movie.bin", &tree);
+    rig.published(1);
+    let fetcher = rig.fetcher("movie.bin");
+    rig.run(10, |world| world.traffic(fetcher).1 > 1_000_000);
+    // What is sent to each of them comes while it has no power.
+    for key in [fetcher, seeder] {
+        rig.world.cut_power(key);
+        or_panic(rig.world.run_for(Duration::from_secs(1)));
+    }
+    for key in [fetcher, seeder] {
+        rig.world.start(key);
+        or_panic(rig.world.run_for(Duration::from_secs(1)));
+    }
+    rig.run_to_end(&[fetcher], 120);
+    rig.assert_has(fetcher, "movie.bin", &tree);
+    let before = rig.world.steps();
+    or_panic(rig.world.run_for(Duration::from_secs(60)));
+    let since = rig.world.steps() - before;
+    assert!(since < 1_500, "{since} events in a minute in which nothing is to be done");
+}
+
+#[test]
 fn a_fetch_goes_on_after_a_crash_at_any_operation_of_its_disk() {
     let tree = Tree::folder(5, 4, 30_000).with("big", bytes(1, 150_000)).with("empty", Vec::new());
     let run = |seed: u64, cut: Option<u64>| {
