@@ -113,6 +113,7 @@ pub const MARKS: &[Mark] = &[
     ("session-without-hello", "the tracker closes connections without HELLO"),
     ("shutdown", "a request to end is heard"),
     ("slow-reader", "who reads far slower than others holds nobody up"),
+    ("slow-reader-left", "who reads far slower than others is not waited for at the end"),
     ("snub", "a source that stops sending gets a pause"),
     ("source-busy", "a busy source is asked again later"),
     ("source-lost-piece", "a source that lost a piece is not asked for it again"),

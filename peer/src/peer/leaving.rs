@@ -230,9 +230,16 @@ impl Peer {
         }
     }
 
-    /// Tells every peer that we are leaving.
+    /// Tells every peer that we are leaving. Who takes its data far more slowly than others is left in the
+    /// middle of it: there is no BYE inside a frame [F-24], and the process would only sit out the moment
+    /// that it gives to what is queued.
     pub(super) fn say_bye(&mut self, now: Time, out: &mut Actions<Task>) {
         for (conn, link) in self.links.iter_mut() {
+            if link.is_being_served() && self.uploads.is_slow(now, SessionKey(conn.0)) {
+                mark!("slow-reader-left");
+                out.close(*conn, CloseReason::Done);
+                continue;
+            }
             link.session.bye(Code::SHUTDOWN, "");
             link.flush(now, *conn, out);
             out.push(Action::Finish { conn: *conn });

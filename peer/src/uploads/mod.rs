@@ -183,6 +183,11 @@ impl Uploads {
         self.slots.release(now, session);
     }
 
+    /// Whether a session takes what it is served far more slowly than all together do.
+    pub fn is_slow(&self, now: Time, session: SessionKey) -> bool {
+        self.slots.is_slow(now, session)
+    }
+
     /// Forgets how often pieces of a swarm were sent.
     pub fn drop_swarm(&mut self, swarm: u32) {
         self.counts.0.remove(&swarm);

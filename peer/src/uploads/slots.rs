@@ -5,7 +5,8 @@
 //! enough to fill the way out. Nobody tells how many those are. A session holds a slot while bytes that it
 //! was handed have not gone to the system; if more slots make more bytes go, they stay, and if not, they
 //! close again. Whoever takes its bytes far more slowly than all together go out holds a slot that
-//! somebody else may use, and the next time it takes none.
+//! somebody else may use, and the next time it takes none. As long as nobody can tell what is slow, others
+//! pass one holder after a moment.
 //!
 //! Knows sessions, bytes and times only. Invariant U2: who holds a slot was handed bytes that did not go
 //! yet.
@@ -27,9 +28,13 @@ const LATE: u32 = 4;
 /// Nobody is late before the first, since systems take and send in spurts, and everybody after the second.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
-/// How long each holder may take as long as the pace is not known. All others wait meanwhile; but whom a
-/// piece takes longer is called late, so it should not be less than 256 KiB take over a usual link.
+/// How long each holder may take as long as the pace is not known, or it is called late: a seeder whose
+/// readers all are, for being no faster than they are, takes longer to find how many it should serve.
 const FIRST_HOLD: Duration = Duration::from_millis(200);
+/// How long others wait for a holder as long as the pace is not known, and no other one was passed like
+/// that. If they waited longer, a slow one would leave the way out idle in the first second of a swarm. A
+/// little more than 256 KiB take at 100 Mbit/s, so that over such links one is served after the other.
+const FIRST_WAIT: Duration = Duration::from_millis(30);
 /// The pace is known, and what went before counts half, after so long: the system takes the first bytes
 /// at once, whatever the way out is like.
 const PACE: Duration = Duration::from_millis(500);
@@ -51,13 +56,18 @@ struct Holder {
     at: Time,
     /// It is late when it holds its slot for longer.
     patience: Duration,
-    /// It is late now, or was the last time: its slot is open to somebody else.
-    late: bool,
+    /// It was late the last time, or is now, or nobody can tell yet: its slot is open to somebody else.
+    open: bool,
 }
 
 impl Holder {
     fn is_late(&self, now: Time) -> bool {
         now >= self.at + self.patience
+    }
+
+    /// When its slot opens to somebody else, if others wait no longer than that.
+    fn opens_at(&self, wait: Duration) -> Time {
+        self.at + self.patience.min(wait)
     }
 }
 
@@ -67,6 +77,10 @@ pub(super) struct Slots {
     holders: BTreeMap<SessionKey, Holder>,
     /// Who was late the last time, and so takes no slot from others.
     slow: BTreeSet<SessionKey>,
+    /// The holder for which others waited no longer, though nobody can tell yet whether it is slow.
+    passed: Option<SessionKey>,
+    /// Who held a slot before shared the way out with one more holder than there are slots.
+    passed_until: Time,
     count: usize,
     /// Bytes that went, to all.
     gone: u64,
@@ -96,6 +110,8 @@ impl Slots {
         Self {
             holders: BTreeMap::new(),
             slow: BTreeSet::new(),
+            passed: None,
+            passed_until: Time::ZERO,
             count: MIN_SLOTS,
             gone: 0,
             progress: Time::ZERO,
@@ -116,9 +132,13 @@ impl Slots {
     /// Opens the slots of those who are late to others.
     pub(super) fn note_late(&mut self, now: Time) {
         let mut found = false;
-        for holder in self.holders.values_mut().filter(|holder| !holder.late) {
-            holder.late = holder.is_late(now);
-            found |= holder.late;
+        let wait = self.wait();
+        for (session, holder) in self.holders.iter_mut().filter(|(_, holder)| !holder.open) {
+            holder.open = now >= holder.opens_at(wait);
+            found |= holder.open;
+            if holder.open && !holder.is_late(now) {
+                self.passed = Some(*session);
+            }
         }
         if found {
             // The time in which others waited for it says nothing about the number of slots.
@@ -126,30 +146,45 @@ impl Slots {
         }
     }
 
-    /// When one more slot will be open because somebody is late, if none is before.
+    /// When one more slot will be open to others than its holder, if none is before.
     pub(super) fn opens_at(&self) -> Option<Time> {
-        let mut late_at: Vec<_> =
-            self.counting().map(|holder| holder.at + holder.patience).collect();
-        late_at.sort_unstable();
-        late_at.get(late_at.len().checked_sub(self.count)?).copied()
+        let wait = self.wait();
+        let mut open_at: Vec<_> = self.counting().map(|holder| holder.opens_at(wait)).collect();
+        open_at.sort_unstable();
+        open_at.get(open_at.len().checked_sub(self.count)?).copied()
     }
 
     /// Those whose slots are not open to others.
     fn counting(&self) -> impl Iterator<Item = &Holder> {
-        self.holders.values().filter(|holder| !holder.late)
+        self.holders.values().filter(|holder| !holder.open)
+    }
+
+    /// How long others wait for a holder at most, whatever it may take.
+    fn wait(&self) -> Duration {
+        if self.passed.is_some() || self.knows_pace() { LONGEST_HOLD } else { FIRST_WAIT }
+    }
+
+    fn knows_pace(&self) -> bool {
+        self.pace.1 >= PACE
     }
 
     /// How long all that is handed out should take at most.
     fn patience(&self) -> Duration {
-        let (gone, time) = self.pace;
-        if time < PACE {
+        if !self.knows_pace() {
             let holders = u32::try_from(self.holders.len()).unwrap_or(u32::MAX);
             return FIRST_HOLD.saturating_mul(holders).min(LONGEST_HOLD);
         }
+        let (gone, time) = self.pace;
         let handed: u64 = self.holders.values().map(|holder| holder.bytes).sum();
         let nanos = time.as_nanos() * u128::from(handed) / u128::from(gone.max(1));
         let usual = u64::try_from(nanos).map_or(LONGEST_HOLD, Duration::from_nanos);
         usual.saturating_mul(LATE).clamp(SHORTEST_HOLD, LONGEST_HOLD)
+    }
+
+    /// Whether a session was late the last time, or is now.
+    pub(super) fn is_slow(&self, now: Time, session: SessionKey) -> bool {
+        let late = |holder: &Holder| holder.is_late(now);
+        self.slow.contains(&session) || self.holders.get(&session).is_some_and(late)
     }
 
     pub(super) fn holds(&self, session: SessionKey) -> bool {
@@ -165,8 +200,8 @@ impl Slots {
         if self.holders.is_empty() {
             self.progress = now;
         }
-        let late = self.slow.contains(&session);
-        let new = Holder { bytes: 0, at: now, patience: Duration::ZERO, late };
+        let open = self.slow.contains(&session);
+        let new = Holder { bytes: 0, at: now, patience: Duration::ZERO, open };
         self.holders.entry(session).or_insert(new).bytes += bytes;
         let patience = self.patience();
         for holder in self.holders.values_mut() {
@@ -177,6 +212,10 @@ impl Slots {
     /// All that a session was handed has gone to the system, or will never go.
     pub(super) fn release(&mut self, now: Time, session: SessionKey) {
         let Some(holder) = self.holders.remove(&session) else { return };
+        if self.passed.take_if(|passed| *passed == session).is_some() {
+            self.passed_until = now;
+            self.not_needed();
+        }
         if holder.is_late(now) {
             mark!("slow-reader");
             self.slow.insert(session);
@@ -194,6 +233,7 @@ impl Slots {
     pub(super) fn forget(&mut self, session: SessionKey) {
         self.holders.remove(&session);
         self.slow.remove(&session);
+        self.passed.take_if(|passed| *passed == session);
     }
 
     /// There is nobody to serve, though there is a slot: nothing can be learned from the rate.
@@ -207,7 +247,9 @@ impl Slots {
     /// All slots are held, and others wait: whether that is the right number shows over time.
     pub(super) fn all_held(&mut self, now: Time) {
         let Some((since, before)) = self.epoch else {
-            self.epoch = Some((now, self.gone));
+            if self.counting().all(|holder| holder.at >= self.passed_until) {
+                self.epoch = Some((now, self.gone));
+            }
             return;
         };
         let (elapsed, gone) = (now.since(since), self.gone - before);

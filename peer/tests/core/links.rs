@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peer::disk::{StoreOutcome, Task};
+use peer::disk::{StoreOutcome, Task, TaskResult};
 use peer::job::Job;
 use protocol::Message;
 use protocol::limits::MANIFEST_PIECE;
@@ -240,4 +240,32 @@ fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
     pass(&mut rig, slow, 40);
     let other = rig.accept(4, protocol::NodeId([101; 16]));
     assert!(!rig.remotes[&slow].closed && rig.remotes[&other].closed);
+}
+
+#[test]
+fn who_does_not_read_is_not_waited_for_at_the_end() {
+    let manifest = manifest(4);
+    for (waits, waited_for) in [(Duration::ZERO, true), (Duration::from_secs(1), false)] {
+        let (mut rig, seed) = begun(4);
+        let slow = rig.accept(3, SMALLER);
+        let channel = rig.tell(slow, |session| session.open(manifest.id())).unwrap();
+        rig.tell(slow, |session| session.send_bitmap(channel, 0, 0, &Holdings::None));
+        rig.stuck = true;
+        let block = Block { channel, piece: MANIFEST_PIECE, begin: 0 };
+        let len = u32::try_from(manifest.bytes().len()).unwrap();
+        assert!(rig.tell(slow, |session| session.request(Request { block, len })));
+        rig.sleep(waits);
+        rig.event(Event::ShutdownRequested);
+        let at = rig.tasks.iter().position(|task| matches!(task, Task::Release { .. }));
+        let Some(Task::Release { fetch, .. }) = rig.tasks.remove(at.unwrap()) else { panic!() };
+        rig.done(TaskResult::Released { fetch });
+        assert!(rig.exited);
+        assert_eq!(rig.bye(seed), Some(protocol::Code::SHUTDOWN), "{waits:?}");
+        assert_eq!(
+            rig.bye(slow),
+            waited_for.then_some(protocol::Code::SHUTDOWN),
+            "[F-24], {waits:?}"
+        );
+        assert_eq!(rig.remotes[&slow].closed, !waited_for, "{waits:?}");
+    }
 }

@@ -238,15 +238,35 @@ fn who_does_not_read_holds_nobody_up_for_long() {
         push_piece(&mut uploads, 2, piece);
         push_piece(&mut uploads, 3, 10 + piece);
     }
-    assert!(served(&mut uploads, millis(1_190)).is_empty());
-    // Nothing has gone for a fifth of a second: somebody else may, and then one after the other.
-    assert_eq!(served(&mut uploads, millis(1_200)), [2; 4]);
+    let due = uploads.deadline(millis(1_000)).expect("others wait");
+    assert_eq!(due, millis(1_030), "a piece that goes out over a usual link is not cut apart");
+    assert!(served(&mut uploads, millis(1_029)).is_empty());
+    // Nothing has gone for a moment: somebody else may, and then one after the other.
+    assert_eq!(served(&mut uploads, due), [2; 4]);
     for turn in 1..6 {
         let (last, next) = if turn % 2 == 0 { (3, 2) } else { (2, 3) };
         // All before it is tried whether two at a time would be more.
-        let now = millis(1_200 + 15 * turn);
+        let now = due + Duration::from_millis(15 * turn);
         uploads.drained(now, SessionKey(last));
         assert_eq!(served(&mut uploads, now), [next; 4]);
+    }
+}
+
+#[test]
+fn who_is_passed_in_the_first_moment_is_not_called_slow() {
+    for (took, slow) in [(199, false), (401, true)] {
+        let mut uploads = Uploads::new(None);
+        for session in 1..=3 {
+            (0..4).for_each(|piece| push_piece(&mut uploads, session, 10 * session as u32 + piece));
+        }
+        assert_eq!(served(&mut uploads, millis(1_000)), [1; 4]);
+        assert_eq!(served(&mut uploads, millis(1_030)), [2; 4], "nobody can tell what is slow yet");
+        let now = millis(1_000 + took);
+        assert_eq!(uploads.is_slow(now, SessionKey(1)), slow, "{took} ms");
+        uploads.drained(now, SessionKey(1));
+        uploads.drained(now, SessionKey(2));
+        assert_eq!(uploads.is_slow(now, SessionKey(1)), slow, "{took} ms");
+        assert!(!uploads.is_slow(now, SessionKey(2)), "{took} ms");
     }
 }
 
