@@ -269,7 +269,7 @@ impl Uploads {
         let others = self.others_wait();
         if !free && others {
             self.slots.all_held(now);
-            self.slots.note_late(now);
+            self.slots.open_overdue(now);
             free = self.slots.is_open();
         }
         if free || !others {

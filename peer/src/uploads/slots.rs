@@ -129,8 +129,8 @@ impl Slots {
         self.counting().count() < self.count
     }
 
-    /// Opens the slots of those who are late to others.
-    pub(super) fn note_late(&mut self, now: Time) {
+    /// Opens to others the slots of those who have held them for too long.
+    pub(super) fn open_overdue(&mut self, now: Time) {
         let mut found = false;
         let wait = self.wait();
         for (session, holder) in self.holders.iter_mut().filter(|(_, holder)| !holder.open) {

@@ -226,10 +226,9 @@ fn a_stranger_of_no_use_gives_way_to_another() {
     assert!(!rig.remotes[&second].closed && !rig.remotes[&fourth].closed);
 }
 
-#[test]
-fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
+/// A stranger asks for the manifest of four pieces, and from now on nothing leaves.
+fn asks_and_does_not_read(rig: &mut Rig) -> reactor::ConnId {
     let manifest = manifest(4);
-    let (mut rig, _) = crowded(1);
     let slow = rig.accept(3, protocol::NodeId([100; 16]));
     let channel = rig.tell(slow, |session| session.open(manifest.id())).unwrap();
     rig.tell(slow, |session| session.send_bitmap(channel, 0, 0, &Holdings::None));
@@ -237,6 +236,13 @@ fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
     let block = Block { channel, piece: MANIFEST_PIECE, begin: 0 };
     let len = u32::try_from(manifest.bytes().len()).unwrap();
     assert!(rig.tell(slow, |session| session.request(Request { block, len })));
+    slow
+}
+
+#[test]
+fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
+    let (mut rig, _) = crowded(1);
+    let slow = asks_and_does_not_read(&mut rig);
     pass(&mut rig, slow, 40);
     let other = rig.accept(4, protocol::NodeId([101; 16]));
     assert!(!rig.remotes[&slow].closed && rig.remotes[&other].closed);
@@ -244,16 +250,9 @@ fn a_stranger_that_has_not_read_everything_yet_does_not_give_way() {
 
 #[test]
 fn who_does_not_read_is_not_waited_for_at_the_end() {
-    let manifest = manifest(4);
     for (waits, waited_for) in [(Duration::ZERO, true), (Duration::from_secs(1), false)] {
         let (mut rig, seed) = begun(4);
-        let slow = rig.accept(3, SMALLER);
-        let channel = rig.tell(slow, |session| session.open(manifest.id())).unwrap();
-        rig.tell(slow, |session| session.send_bitmap(channel, 0, 0, &Holdings::None));
-        rig.stuck = true;
-        let block = Block { channel, piece: MANIFEST_PIECE, begin: 0 };
-        let len = u32::try_from(manifest.bytes().len()).unwrap();
-        assert!(rig.tell(slow, |session| session.request(Request { block, len })));
+        let slow = asks_and_does_not_read(&mut rig);
         rig.sleep(waits);
         rig.event(Event::ShutdownRequested);
         let at = rig.tasks.iter().position(|task| matches!(task, Task::Release { .. }));
