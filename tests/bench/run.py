@@ -175,7 +175,9 @@ class Bench:
         self.bin_dir = os.path.abspath(given.bin_dir) if given.bin_dir else build(given.list)
         systems = all_systems(self.bin_dir, install.pythons(target_dir()), install.rqbit(target_dir()))
         systems = {system.name: system for system in systems}
-        self.systems = [systems[name] for name in chosen(systems, given.only, "system")]
+        # What is published is never without what the machine could do in the same run.
+        only = f"{given.only},limit:*" if given.only and given.publish else given.only
+        self.systems = [systems[name] for name in chosen(systems, only, "system")]
         self.missing = []
         self.able = {scenario.name: self._able(scenario) for scenario in self.scenarios}
         self.probes = [probe for probe in self.probes if self._can(probe)]
